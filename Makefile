@@ -1,0 +1,46 @@
+# Two commands for everyone: `make demo`, `make test`. The rest is for those who change the code.
+PYTHON ?= python3
+VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench eval constraints sample clean
+
+demo: $(READY)
+	$(BIN)/rag demo
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m bench.startup
+
+eval: $(READY)
+	$(BIN)/python -m bench.questions
+
+# Everything is pinned by hash, so a second run fetches nothing.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+# New versions of everything: needs uv. Writes no address of any index.
+constraints:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url \
+		--no-header --quiet --all-extras --group dev --output-file constraints.txt
+
+sample: $(READY)
+	$(BIN)/python data/make_sample.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,51 @@
+"""The 40 questions of data/questions.jsonl through the engine: what is found, answered, cited, left unsaid."""
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.record import record
+from ingest.pipeline import ingest
+from rag.cli.demo import MODELS
+from rag.evaluate import answer_scores, answered, read_questions, retrieval_scores
+from rag.knowledge_base import KnowledgeBase
+from rag.settings import load_settings
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def main() -> None:
+    """Measure and record."""
+    questions = read_questions(DATA / "questions.jsonl")
+    settings = load_settings(embedding_model=MODELS["embedding"], chat_model=MODELS["llm"])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        KnowledgeBase(Path(folder) / "kb", settings=settings, notify=print) as base,
+    ):
+        ingest(DATA / "sample", into=base)
+        figures: dict[str, Any] = {"models": MODELS, "chunks": base.status().chunks}
+        for mode in ("vector", "words", "hybrid"):
+
+            def search(question: str, mode: str = mode) -> list[Any]:
+                return base.search(question, limit=5, mode=mode)
+
+            figures[f"retrieval, {mode}"] = asdict(retrieval_scores(base, questions, search))
+        answers = list(answered(base, questions))
+        figures["answers"] = asdict(answer_scores(base, answers))
+        figures["said"] = [
+            {
+                "id": q.id,
+                "question": q.question,
+                "gold": q.answer or None,
+                "answer": a.text,
+                "abstained": a.abstained,
+                "reason": a.reason,
+            }
+            for q, a in answers
+        ]
+    record("questions", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Ask your own documents on your own machine, with citations that have been checked.
+
+from rag import KnowledgeBase
+from ingest import ingest
+
+kb = KnowledgeBase("notes.kb")
+ingest("docs/", into=kb)
+print(kb.ask("How long is the warranty?"))
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rag.errors import RagError as RagError
+    from rag.knowledge_base import KnowledgeBase as KnowledgeBase
+    from rag.settings import Settings as Settings
+    from rag.settings import load_settings as load_settings
+    from rag.types import Answer as Answer
+    from rag.types import Citation as Citation
+    from rag.types import CitationStatus as CitationStatus
+    from rag.types import Hit as Hit
+
+_HOMES = {
+    "Answer": "rag.types",
+    "Citation": "rag.types",
+    "CitationStatus": "rag.types",
+    "Hit": "rag.types",
+    "KnowledgeBase": "rag.knowledge_base",
+    "RagError": "rag.errors",
+    "Settings": "rag.settings",
+    "load_settings": "rag.settings",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are fetched at first use: importing a command line's help must not import a database."""
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rag' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,75 @@
+"""The `rag` command: joins everything, decides nothing."""
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+import rag.cli.documents as documents
+import rag.cli.engine as engine
+import rag.cli.models as models
+import rag.cli.questions as questions
+from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
+from rag.cli.demo import demo
+
+app = new_app(
+    "Ask your own documents on your own machine, with citations that have been checked.",
+    no_args_is_help=True,
+    epilog=EXIT_CODES,
+)
+for command in (questions.ask, questions.search, documents.status, documents.ls, documents.rm):
+    app.command()(command)
+app.add_typer(models.app, name="models")
+app.add_typer(engine.app, name="engine")
+
+
+@app.command()
+def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
+    """Check the installation, the server, its models and the knowledge base; say what to do about what is wrong.
+
+    Example: rag doctor
+    """
+    from rag.display import print_table
+    from rag.doctor import Severity, examine, settings_check
+
+    first, settings = settings_check()
+    checks = [first]
+    if settings is not None:
+        from dataclasses import replace
+
+        checks += examine(replace(settings, kb=kb) if kb else settings)
+    if json:
+        for check in checks:
+            print_json(asdict(check))
+    else:
+        print_table(
+            console(), ("check", "", "", "remedy"), ((c.name, c.severity.value, c.message, c.remedy) for c in checks)
+        )
+    if any(check.severity is Severity.ERROR for check in checks):
+        sys.exit(1)
+
+
+app.command()(demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        print(importlib.metadata.version("lmstudio-rag"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Ask your own documents on your own machine, with citations that have been checked."""
+
+
+def main() -> None:
+    """The entry point of the `rag` command."""
+    run(app)

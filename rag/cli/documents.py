@@ -1,0 +1,95 @@
+"""`rag status`, `rag ls` and `rag rm`."""
+
+import datetime
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from rag.cli.common import JsonOption, KbOption, console, knowledge_base, print_json
+
+
+def status(kb: KbOption = None, json: JsonOption = False) -> None:
+    """Show what the knowledge base holds and how its index stands.
+
+    Example: rag status --kb notes.kb
+    """
+    from rag.display import human_bytes, print_table
+
+    with knowledge_base(kb) as base:
+        found = base.status()
+    if json:
+        print_json(asdict(found))
+        return
+    identity, cover = found.identity, found.coverage
+    rows = [
+        ("knowledge base", found.path),
+        (
+            "documents",
+            f"{found.documents}" + (f", {found.failed} of them failed (rag ls --failed)" if found.failed else ""),
+        ),
+        ("chunks", found.chunks),
+        ("size", human_bytes(found.bytes)),
+        (
+            "embedding model",
+            f"{identity.embedding_model}, {identity.dimension} dimensions, {identity.quantization or 'unknown quant'}",
+        ),
+        ("chunk size", f"at most {identity.chunk_tokens} tokens"),
+        ("full-text index", f"{cover.indexed} chunks indexed, {cover.unindexed} scanned"),
+        *((f"root {name}", path) for name, path in sorted(found.roots.items())),
+    ]
+    print_table(console(), ("", ""), rows)
+
+
+def ls(
+    kb: KbOption = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only documents that could not be read, with the reason.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the documents.
+
+    Example: rag ls --failed
+    """
+    from rag.display import human_bytes, print_table
+
+    with knowledge_base(kb) as base:
+        rows = [row for row in base.documents() if not failed or row.status == "failed"]
+    if json:
+        for row in rows:
+            print_json(asdict(row))
+        return
+    print_table(
+        console(),
+        ("source", "chunks", "size", "indexed", "status"),
+        (
+            (
+                row.source,
+                row.chunks,
+                human_bytes(row.size),
+                datetime.datetime.fromtimestamp(row.indexed_at)
+                .astimezone()
+                .isoformat(sep=" ", timespec="minutes")[:16],
+                f"failed: {row.error}" if row.status == "failed" else row.status,
+            )
+            for row in rows
+        ),
+    )
+
+
+def rm(
+    source: Annotated[str, typer.Argument(help="A document as `rag ls` names it, or a folder of them.")],
+    kb: KbOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove a document, or all below a folder, from the knowledge base. Files are not touched.
+
+    Example: rag rm docs/old
+    """
+    with knowledge_base(kb) as base:
+        removed = base.remove(source)
+    if json:
+        print_json({"removed": removed})
+    else:
+        print(f"{removed} removed")

@@ -1,0 +1,101 @@
+"""`rag ask` and `rag search`."""
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rag.cli.common import JsonOption, KbOption, console, knowledge_base, print_json
+from rag.types import Answer, Hit
+
+if TYPE_CHECKING:
+    from rag.knowledge_base import KnowledgeBase
+
+QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes; `-` reads it from standard input.")]
+LimitOption = Annotated[
+    int | None, typer.Option("-n", "--limit", min=1, help="How many passages (default: 6).", show_default=False)
+]
+ChatModelOption = Annotated[
+    str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
+]
+
+
+def ask(
+    question: QuestionArgument,
+    kb: KbOption = None,
+    limit: LimitOption = None,
+    model: ChatModelOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Answer a question from the documents, with checked citations.
+
+    Example: rag ask "How long is the warranty?" --kb notes.kb
+    """
+    with knowledge_base(kb, chat_model=model) as base:
+        if json:
+            print_json(base.ask(_read(question), limit=limit).to_dict())
+            return
+        print_streamed(base, _read(question), limit)
+
+
+def search(
+    question: QuestionArgument,
+    kb: KbOption = None,
+    limit: LimitOption = None,
+    mode: Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")] = "hybrid",
+    json: JsonOption = False,
+) -> None:
+    """Show the passages that best fit a question.
+
+    Example: rag search "torque of the mast clamp" -n 3
+    """
+    if mode not in ("hybrid", "vector", "words"):
+        raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
+    with knowledge_base(kb) as base:
+        hits = base.search(_read(question), limit=limit, mode=mode)
+    if json:
+        print_json({"hits": [hit_dict(hit) for hit in hits]})
+        return
+    from rag.display import print_hits
+
+    if not hits:
+        print("Nothing found.")
+    print_hits(console(), hits)
+
+
+def print_streamed(base: "KnowledgeBase", question: str, limit: int | None = None) -> Answer:
+    """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
+    from rag.display import print_answer
+
+    out = console()
+    answer = _streamed(base, question, limit, out) if out.is_terminal else base.ask(question, limit=limit)
+    print_answer(out, answer)
+    return answer
+
+
+def _streamed(base: "KnowledgeBase", question: str, limit: int | None, out: Any) -> Answer:
+    from rich.live import Live
+    from rich.text import Text
+
+    from rag.display import printable
+
+    draft = ""
+    with Live(Text("…", style="dim"), console=out, transient=True, refresh_per_second=12) as live:
+        for event in base.ask_stream(question, limit=limit):
+            if isinstance(event, Answer):
+                return event
+            draft += event.text
+            live.update(Text(printable(draft), style="dim"))
+    raise AssertionError("a stream of events ends with an Answer")
+
+
+def hit_dict(hit: Hit) -> dict[str, object]:
+    """The shape of a hit in `rag search --json`, which scripts may rely on."""
+    values = asdict(hit)
+    names = ("source", "page", "headings", "start", "end", "text", "score", "similarity")
+    return {name: values[name] for name in names}
+
+
+def _read(question: str) -> str:
+    return sys.stdin.read().strip() if question == "-" else question

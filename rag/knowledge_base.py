@@ -1,0 +1,242 @@
+"""KnowledgeBase: the one object people hold."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rag.errors as errors
+from rag.lmstudio.http import Notify, log_notice
+from rag.settings import Settings, load_settings
+from rag.types import Answer, Citation, Hit
+
+if TYPE_CHECKING:
+    from rag.answer import Event
+    from rag.lmstudio.chat import ChatModel
+    from rag.lmstudio.embeddings import Embedder
+    from rag.retrieve import Mode
+    from rag.store.schema import DocumentRow, Identity
+    from rag.store.tables import Store
+    from rag.store.upkeep import Coverage
+
+_SIMILAR = 0.99  # cosine between a canary's vector then and now; another quantisation of one model still passes
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a knowledge base holds. `bytes` is its size on disk, `coverage` that of its full-text index."""
+
+    path: Path
+    documents: int
+    failed: int
+    chunks: int
+    bytes: int
+    identity: "Identity"
+    coverage: "Coverage"
+    roots: dict[str, Path]
+
+
+class KnowledgeBase:
+    """Documents that can be searched and asked, at one place on disk.
+
+    Opens nothing until it is used: it may be made before there is anything at `path`. Safe inside a running event
+    loop; searches may come from several threads. Every method raises RagError, as the most specific of its kinds.
+    """
+
+    def __init__(
+        self, path: str | Path | None = None, *, settings: Settings | None = None, notify: Notify = log_notice
+    ) -> None:
+        self.settings = settings or load_settings()
+        self.path = Path(path) if path is not None else self.settings.kb
+        self.notify = notify
+
+    def __enter__(self) -> "KnowledgeBase":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"KnowledgeBase({str(self.path)!r})"
+
+    def close(self) -> None:
+        """Close the connections to the model server; they open again when needed."""
+        for name in ("embedder", "chat_model"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
+    @cached_property
+    def store(self) -> "Store":
+        """The tables. Raises KnowledgeBaseMissing."""
+        from rag.store.tables import Store
+
+        return Store.open(self.path)
+
+    def made(self) -> "Store":
+        """The tables, made empty if there are none, for the embedding model that is set or found."""
+        from rag.store.schema import CANARY_TEXTS, Identity
+        from rag.store.tables import Store
+
+        if not self.exists:
+            vectors = self.embedder.embed_documents(CANARY_TEXTS)
+            model, family = self.embedder.model, self.embedder.family
+            identity = Identity(
+                embedding_model=model.key,
+                quantization=model.quantization,
+                dimension=vectors.shape[1],
+                query_prefix=family.query_prefix,
+                document_prefix=family.document_prefix,
+                chunk_tokens=self.settings.chunk_tokens,
+            )
+            self.__dict__["store"] = Store.create(self.path, identity, vectors.tolist())
+        return self.store
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a knowledge base at the path."""
+        return "store" in self.__dict__ or (self.path / "chunks.lance").is_dir()
+
+    @cached_property
+    def embedder(self) -> "Embedder":
+        """What turns texts into vectors: the model that the index was made with, else the one that is set.
+
+        Raises IdentityMismatch where the settings name another model than the index.
+        """
+        from rag.lmstudio.embeddings import Embedder
+
+        wanted = self.settings.embedding_model
+        if self.exists:
+            made_with = self.store.identity.embedding_model
+            if wanted and wanted.lower() != made_with.lower():
+                raise errors.IdentityMismatch(
+                    f"The knowledge base {self.path} was made with the embedding model {made_with}, not {wanted}. "
+                    f"Ask with {made_with}, or ingest into another --kb."
+                )
+            wanted = made_with
+        return Embedder(self.settings, wanted, self.notify)
+
+    @cached_property
+    def chat_model(self) -> "ChatModel":
+        """What writes answers."""
+        from rag.lmstudio.chat import ChatModel
+
+        return ChatModel(self.settings, notify=self.notify)
+
+    def search(self, question: str, *, limit: int | None = None, mode: "Mode | str" = "hybrid") -> list[Hit]:
+        """The passages that best fit a question, best first. Changes nothing; `words` needs no model server."""
+        from rag.retrieve import Mode, retrieve
+
+        chosen = Mode(mode)
+        if not question.strip():
+            raise errors.UsageProblem("The question is empty.")
+        store = self.store
+        vector = self.embedder.embed_query(question) if chosen is not Mode.WORDS else None
+        if vector is not None and vector.shape != (store.identity.dimension,):
+            raise errors.IdentityMismatch(
+                f"{self.embedder.model.key} makes vectors of {vector.size} dimensions, the index "
+                f"{self.path} holds {store.identity.dimension}. It was made "
+                "with another model of that name; ingest into a new --kb."
+            )
+        return retrieve(
+            store, question if chosen is not Mode.VECTOR else "", vector, limit=limit or self.settings.top_k
+        )
+
+    def ask(self, question: str, *, limit: int | None = None) -> Answer:
+        """The answer with its checked citations, or an abstention."""
+        for event in self.ask_stream(question, limit=limit):
+            if isinstance(event, Answer):
+                return event
+        raise AssertionError("a stream of events ends with an Answer")
+
+    def ask_stream(self, question: str, *, limit: int | None = None) -> "Iterator[Event]":
+        """What the model says as it says it, and at last the Answer."""
+        from rag.answer import answer_stream
+
+        began = time.perf_counter()
+        hits = self.search(question, limit=limit)
+        searched = time.perf_counter() - began
+        for event in answer_stream(question, hits, self.chat_model, answer_tokens=self.settings.answer_tokens):
+            if isinstance(event, Answer):
+                timings = {"search": searched, **event.timings, "total": time.perf_counter() - began}
+                event = replace(event, citations=tuple(map(self._with_staleness, event.citations)), timings=timings)
+            yield event
+
+    def documents(self) -> "list[DocumentRow]":
+        """All documents, by source."""
+        return sorted(self.store.documents().values(), key=lambda row: row.source)
+
+    def text(self, source: str) -> str:
+        """The whole text of a document: what every offset in hits and citations counts in."""
+        row = self.store.document(source)
+        return self.store.texts([row.id])[row.id]
+
+    def remove(self, source: str) -> int:
+        """Remove a document, or all below a folder; returns how many. Raises DocumentNotFound where there is none."""
+        from rag.store.write import Writer, write_lock
+
+        below = source.rstrip("/") + "/"
+        with write_lock(self.path):
+            rows = [
+                row for row in self.store.documents().values() if row.source == source or row.source.startswith(below)
+            ]
+            if not rows:
+                raise errors.DocumentNotFound(
+                    f"The knowledge base {self.path} has no document {source!r}. `rag ls` lists them."
+                )
+            Writer(self.store).remove(row.id for row in rows)
+        return len(rows)
+
+    def status(self) -> Status:
+        """What the knowledge base holds, and how well its index covers it."""
+        from rag.store.upkeep import coverage, size_on_disk
+
+        rows = self.documents()
+        return Status(
+            path=self.path,
+            documents=len(rows),
+            failed=sum(row.status == "failed" for row in rows),
+            chunks=sum(row.chunks for row in rows),
+            bytes=size_on_disk(self.path),
+            identity=self.store.identity,
+            coverage=coverage(self.store),
+            roots=self.store.roots(),
+        )
+
+    def file_of(self, source: str) -> Path | None:
+        """Where a source's file lies on this machine, whether or not it is there; None where the root is not known."""
+        root, _, relative = source.partition("/")
+        folder = self.store.roots().get(root)
+        return folder / relative if folder is not None else None
+
+    def check_canaries(self) -> None:
+        """Raise IdentityMismatch where the model now makes other vectors than when the index was made."""
+        import numpy as np
+
+        from rag.store.schema import CANARY_TEXTS
+
+        then = np.array(self.store.canaries, np.float32)
+        now = self.embedder.embed_documents(CANARY_TEXTS)
+        if now.shape != then.shape or float((now * then).sum(axis=1).min()) < _SIMILAR:
+            raise errors.IdentityMismatch(
+                f"{self.embedder.model.key} makes other vectors today than when {self.path} was made: the model file, "
+                "its quantisation or its pooling changed. Load the former one, or ingest into a new --kb."
+            )
+
+    def _with_staleness(self, citation: Citation) -> Citation:
+        """Flag a citation whose file changed or vanished since. Costs a stat, and a hash where the time differs."""
+        path = self.file_of(citation.source)
+        if path is None:
+            return citation
+        row = self.store.document(citation.source)
+        try:
+            stat = path.stat()
+            same = (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns) or (
+                stat.st_size == row.size and hashlib.sha256(path.read_bytes()).hexdigest() == row.content_hash
+            )
+        except OSError:
+            # A root on another machine or an unplugged disk says nothing about the file.
+            return replace(citation, stale=True if path.parent.is_dir() else None)
+        return replace(citation, stale=not same)

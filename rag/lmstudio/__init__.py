@@ -1,0 +1,1 @@
+"""The model server: LM Studio, our embedded engine, or any server that speaks OpenAI's API."""

@@ -1,0 +1,149 @@
+"""All settings, frozen, with their units. This is the only reader of environment variables and of the config file.
+
+Order: arguments, then environment, then the config file, then the defaults written here.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from rag.errors import SettingsError
+
+APP = "lmstudio-rag"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be set, and nothing that can be found out."""
+
+    host: str = "localhost:1234"  # `host`, `host:port` or a URL
+    api_token: str | None = None  # never printed, never in an error
+    kb: Path = Path(".rag")
+    embedding_model: str | None = None  # a key of the server's list; None: choose by type
+    chat_model: str | None = None
+    engine: bool = True  # start the embedded engine where nothing answers on this machine
+    engine_idle_s: int = 1800  # it leaves after so long without a request
+    chat_context: int = 4096  # tokens to load the chat model with, at most its own maximum
+    answer_tokens: int = 512  # room kept for the answer, reasoning included
+    temperature: float = 0.0
+    top_k: int = 6  # passages that a search returns and an answer is made from
+    chunk_tokens: int = 200  # longest chunk, in tokens of cl100k_base
+    embed_batch: int = 32  # texts a request; 32 to 64 measured best on LM Studio
+    timeout_s: float = 300.0  # one request, with the loading of a model inside it
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{f.name}={'***' if f.name == 'api_token' and self.api_token else getattr(self, f.name)!r}"
+            for f in fields(self)
+        )
+        return f"Settings({', '.join(shown)})"
+
+
+# The first name that is set wins. LM Studio's documents say LM_API_TOKEN, its Python SDK reads LMSTUDIO_API_TOKEN.
+ENVIRONMENT: dict[str, tuple[str, ...]] = {
+    "host": ("LMSTUDIO_HOST",),
+    "api_token": ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN"),
+    "kb": ("RAG_KB",),
+    "embedding_model": ("RAG_EMBEDDING_MODEL",),
+    "chat_model": ("RAG_CHAT_MODEL",),
+    "engine": ("RAG_ENGINE",),
+    "engine_idle_s": ("RAG_ENGINE_IDLE_S",),
+    "chat_context": ("RAG_CHAT_CONTEXT",),
+    "answer_tokens": ("RAG_ANSWER_TOKENS",),
+    "temperature": ("RAG_TEMPERATURE",),
+    "top_k": ("RAG_TOP_K",),
+    "chunk_tokens": ("RAG_CHUNK_TOKENS",),
+    "embed_batch": ("RAG_EMBED_BATCH",),
+    "timeout_s": ("RAG_TIMEOUT_S",),
+}
+
+_SMALLEST = {
+    "engine_idle_s": 0,
+    "chat_context": 512,
+    "answer_tokens": 16,
+    "temperature": 0,
+    "top_k": 1,
+    "chunk_tokens": 32,
+    "embed_batch": 1,
+    "timeout_s": 1,
+}
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the config file is looked for: `$RAG_CONFIG`, else `config.toml` in the user's config folder."""
+    named = environ.get("RAG_CONFIG")
+    return Path(named) if named else Path(platformdirs.user_config_dir(APP, appauthor=False)) / "config.toml"
+
+
+def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where locks and small notes about running models live: `$RAG_STATE_DIR`, else the user's state folder."""
+    named = environ.get("RAG_STATE_DIR")
+    return Path(named) if named else Path(platformdirs.user_state_dir(APP, appauthor=False))
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+    """Settings from overrides, environment, config file and defaults, in this order; an override of None is not one.
+
+    Raises SettingsError for an unknown name, or a value that does not fit, naming where it stands.
+    """
+    settings = Settings()
+    path = config_path(environ)
+    if path.is_file():
+        settings = _apply(settings, _read_file(path), str(path))
+    elif environ.get("RAG_CONFIG"):
+        raise SettingsError(f"There is no config file at {path}, which RAG_CONFIG names.")
+    for name, variables in ENVIRONMENT.items():
+        for variable in variables:
+            if environ.get(variable):
+                settings = _apply(settings, {name: environ[variable]}, variable)
+                break
+    return _apply(settings, {name: value for name, value in overrides.items() if value is not None}, "the arguments")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"The config file {path} is not valid TOML: {exc}") from exc
+
+
+def _apply(settings: Settings, values: Mapping[str, Any], where: str) -> Settings:
+    known = {f.name for f in fields(Settings)}
+    for name, value in values.items():
+        if name not in known:
+            raise SettingsError(f"Unknown setting {name!r} in {where}. Known: {', '.join(sorted(known))}.")
+        settings = replace(settings, **{name: _fitting(name, value, where)})
+    return settings
+
+
+def _fitting(name: str, value: Any, where: str) -> Any:
+    default = getattr(Settings(), name)
+    wanted = type(default) if default is not None else str
+    try:
+        if wanted is bool and isinstance(value, str):
+            fitted: Any = {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+            }[value.lower()]
+        elif wanted is bool and not isinstance(value, bool):
+            raise ValueError
+        elif wanted is Path:
+            fitted = Path(value).expanduser()
+        else:
+            fitted = wanted(value)
+    except (ValueError, TypeError, KeyError) as exc:
+        raise SettingsError(f"{name} = {value!r} in {where} is not a {wanted.__name__}.") from exc
+    if name in _SMALLEST and fitted < _SMALLEST[name]:
+        raise SettingsError(f"{name} = {value!r} in {where} is too small; the least is {_SMALLEST[name]}.")
+    return fitted

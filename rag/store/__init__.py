@@ -1,0 +1,1 @@
+"""Documents, chunks and vectors on disk. Only door to lancedb and pyarrow."""

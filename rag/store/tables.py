@@ -1,0 +1,124 @@
+"""A knowledge base's tables on disk: open, create, and read documents."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+# Lance warns on stderr about each table that it creates; it reads this once, when it is imported.
+os.environ.setdefault("LANCEDB_LOG", "error")
+
+import lancedb
+import pyarrow as pa
+from lancedb.expr import col, lit
+from lancedb.index import FTS
+
+import rag.errors as errors
+from rag.store.schema import DOCUMENTS, FORMAT, ROOTS, DocumentRow, Identity, chunks_schema, identity_of
+
+_ROW_FIELDS = [name for name in DOCUMENTS.names if name != "text"]
+
+
+@contextmanager
+def store_errors(path: Path) -> Iterator[None]:
+    """Turn lancedb's errors, which are RuntimeError, ValueError and OSError, into ours, `from` the original."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError, pa.ArrowException) as exc:
+        raise errors.KnowledgeBaseError(f"The knowledge base {path} could not be read or written: {exc}") from exc
+
+
+class Store:
+    """The tables of one knowledge base. Always sees the newest version; safe to share between threads that read."""
+
+    def __init__(self, path: Path, db: Any, documents: Any, chunks: Any, roots: Any) -> None:
+        self.path = path
+        self._db, self.documents_table, self.chunks_table, self.roots_table = db, documents, chunks, roots
+        found = identity_of(chunks.schema)
+        if found is None:
+            raise errors.KnowledgeBaseError(f"{path} holds a table `chunks` that lmstudio-rag did not make.")
+        self.identity, self.canaries = found
+        if self.identity.format > FORMAT:
+            raise errors.IdentityMismatch(
+                f"{path} was written by a newer lmstudio-rag "
+                f"(format {self.identity.format}, this one reads {FORMAT}). Update it."
+            )
+        self._current: tuple[int, dict[str, DocumentRow]] | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """An existing knowledge base; opening changes nothing. Raises KnowledgeBaseMissing."""
+        if not (path / "chunks.lance").is_dir():
+            raise errors.KnowledgeBaseMissing(
+                f"There is no knowledge base at {path}. Make one with: ingest PATH --kb {path}"
+            )
+        with store_errors(path):
+            db = _connected(path)
+            return cls(path, db, db.open_table("documents"), db.open_table("chunks"), db.open_table("roots"))
+
+    @classmethod
+    def create(cls, path: Path, identity: Identity, canaries: list[list[float]]) -> "Store":
+        """A new, empty knowledge base. The chunks table is made last: with it, the place counts as one."""
+        if path.exists() and not path.is_dir():
+            raise errors.KnowledgeBaseError(f"{path} is a file; a knowledge base is a folder.")
+        with store_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            db = _connected(path)
+            documents = db.create_table("documents", schema=DOCUMENTS, mode="overwrite")
+            roots = db.create_table("roots", schema=ROOTS, mode="overwrite")
+            chunks = db.create_table("chunks", schema=chunks_schema(identity, canaries), mode="create")
+            chunks.create_index("searched", config=FTS())
+        return cls(path, db, documents, chunks, roots)
+
+    def documents(self) -> dict[str, DocumentRow]:
+        """All documents by id, without their texts. Kept until the table has a new version."""
+        with store_errors(self.path):
+            version = int(self.documents_table.version)
+            if self._current is None or self._current[0] != version:
+                rows = self.documents_table.search().select(_ROW_FIELDS).to_arrow().to_pylist()
+                self._current = (version, {row["id"]: DocumentRow(**row) for row in rows})
+            return self._current[1]
+
+    def document(self, source: str) -> DocumentRow:
+        """The document of a source. Raises DocumentNotFound."""
+        for row in self.documents().values():
+            if row.source == source:
+                return row
+        raise errors.DocumentNotFound(
+            f"The knowledge base {self.path} has no document {source!r}. `rag ls` lists them."
+        )
+
+    def texts(self, document_ids: Iterable[str]) -> dict[str, str]:
+        """The whole texts of some documents by id."""
+        ids = sorted(set(document_ids))
+        if not ids:
+            return {}
+        with store_errors(self.path):
+            rows = (
+                self.documents_table.search().where(col("id").isin(ids)).select(["id", "text"]).to_arrow().to_pylist()
+            )
+        return {row["id"]: row["text"] for row in rows}
+
+    def chunk_rows(self, document_id: str) -> list[dict[str, Any]]:
+        """The current chunks of one document in order, as rows without vectors."""
+        document = self.documents().get(document_id)
+        if document is None:
+            return []
+        fields = [name for name in self.chunks_table.schema.names if name != "vector"]
+        wanted = (col("document_id") == lit(document_id)) & (col("revision") == lit(document.revision))
+        with store_errors(self.path):
+            rows: list[dict[str, Any]] = self.chunks_table.search().where(wanted).select(fields).to_arrow().to_pylist()
+        return sorted(rows, key=lambda row: int(row["ordinal"]))
+
+    def roots(self) -> dict[str, Path]:
+        """The folders that were ingested: name to path on the machine that did it last."""
+        with store_errors(self.path):
+            rows = self.roots_table.search().to_arrow().to_pylist()
+        return {row["name"]: Path(row["path"]) for row in rows}
+
+
+def _connected(path: Path) -> Any:
+    # Interval zero: each read looks for a new version first, so that a service sees what an ingest has just committed.
+    return lancedb.connect(str(path), read_consistency_interval=timedelta(0))

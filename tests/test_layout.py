@@ -1,0 +1,130 @@
+"""The drawing of the house, enforced: who may import whom, which file opens which library, how long a file may be."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A file may import the rows above its own, and files of its own row that stand to its left.
+ROWS = """
+rag.errors
+rag.types rag.settings rag.tokens rag.sentences
+rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.autostart rag.lmstudio.residency
+rag.lmstudio.embeddings rag.lmstudio.chat
+rag.store.schema rag.store.tables rag.store.write rag.store.search rag.store.upkeep
+rag.cite rag.retrieve
+rag.answer
+rag.knowledge_base
+rag.doctor rag.display rag.evaluate
+rag.cli.common
+ingest.blocks ingest.text ingest.layout ingest.docx ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
+ingest.sources ingest.chunk ingest.parse
+ingest.pipeline ingest.cli
+rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app
+"""
+PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
+ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it
+MAY_USE_ENGINE = {"rag.cli.engine": {"rag.engine.launch"}}
+DOORS = {
+    "openai": "rag.lmstudio",
+    "httpx2": "rag.lmstudio",
+    "lancedb": "rag.store",
+    "pyarrow": "rag.store",
+    "tiktoken": "rag.tokens",
+    "unstructured": "ingest.parse",
+    "spacy": "ingest.parse",
+    "openpyxl": "ingest.sheets",
+    "pypdfium2": "ingest.pdf",
+    "markdown_it": "ingest.markdown",
+    "xllamacpp": "rag.engine.worker",
+}
+ENGINE_MAY_OPEN = {"httpx2"}  # it talks to its workers over HTTP
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {
+    _module(path): path
+    for folder in ("rag", "ingest")
+    for path in (ROOT / folder).rglob("*.py")
+    if "sample" not in path.parts
+}
+PACKAGES = {name for name, path in FILES.items() if path.name == "__init__.py"}
+HOUSE = sorted(name for name in FILES if name not in PACKAGES and not name.startswith(ENGINE))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at any depth, so that no import can hide in a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            for alias in node.names:
+                yield f"{module}.{alias.name}" if f"{module}.{alias.name}" in FILES else module
+
+
+def test_every_file_is_drawn() -> None:
+    """A new file needs a place in the drawing, and the drawing shows no file that is gone."""
+    assert set(PLACE) == set(HOUSE)
+
+
+@pytest.mark.parametrize("name", HOUSE)
+def test_imports_point_down(name: str) -> None:
+    """Imports follow the drawing, are written in full, and name a file, never the package's own front window."""
+    for target in imports(FILES[name]):
+        assert not target.startswith("."), f"{name}: write the file's full name, not {target!r}"
+        assert target not in PACKAGES, f"{name}: import from the file, not from {target!r}"
+        if target.startswith(ENGINE):
+            assert target in MAY_USE_ENGINE.get(name, ()), f"{name} may not import {target}"
+        elif target in FILES:
+            assert PLACE[target] < PLACE[name], f"{name} may not import {target}"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES if name.startswith(ENGINE)))
+def test_the_engine_stands_alone(name: str) -> None:
+    """The engine knows of this project only its own files and the errors."""
+    for target in imports(FILES[name]):
+        if target in FILES:
+            assert target == "rag.errors" or target.startswith(ENGINE), f"{name} may not import {target}"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_each_library_has_one_door(name: str) -> None:
+    """A foreign library is imported in one place, where its errors are translated."""
+    for target in imports(FILES[name]):
+        library = target.split(".")[0]
+        door = DOORS.get(library)
+        if door is None or (library in ENGINE_MAY_OPEN and name.startswith(ENGINE)):
+            continue
+        assert name == door or name.startswith(f"{door}."), f"{library} may only be imported in {door}, not in {name}"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_files_stay_small(name: str) -> None:
+    """A file that needs more than 500 lines holds two ideas."""
+    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= 500
+
+
+@pytest.mark.parametrize(
+    ("package", "names"),
+    [
+        (
+            "rag",
+            ["Answer", "Citation", "CitationStatus", "Hit", "KnowledgeBase", "RagError", "Settings", "load_settings"],
+        ),
+        ("ingest", ["IngestReport", "Outcome", "ingest"]),
+    ],
+)
+def test_public_names_are_pinned(package: str, names: list[str]) -> None:
+    """What a user may import changes only on purpose, and every name can be had."""
+    module = importlib.import_module(package)
+    assert module.__all__ == names
+    assert all(getattr(module, name) is not None for name in names)

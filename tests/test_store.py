@@ -1,0 +1,193 @@
+"""The store: replacing is atomic, leavings of a crash are swept, and both searches see every row."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rag.errors as errors
+from rag.store.schema import DocumentRow, Identity, digest
+from rag.store.search import by_vector, by_words, similarities
+from rag.store.tables import Store
+from rag.store.upkeep import coverage, tidy
+from rag.store.write import NewVersion, Writer, embedded_hash, revision_of, write_lock
+from rag.types import Chunk
+
+IDENTITY = Identity("text-embedding-test", "Q8_0", 4, "", "", 200)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "kb", IDENTITY, [[1.0, 0.0, 0.0, 0.0]])
+
+
+def version(source: str, text: str, vector: tuple[float, float, float, float] = (1, 0, 0, 0)) -> NewVersion:
+    """A document whose lines are its chunks, all with the same vector."""
+    chunks, at = [], 0
+    for ordinal, line in enumerate(text.split("\n")):
+        chunks.append(Chunk(ordinal, line, at, at + len(line), None, ("Part",), "Title > Part"))
+        at += len(line) + 1
+    row = DocumentRow(
+        id=digest(source),
+        source=source,
+        root=source.split("/")[0],
+        content_hash=digest(text),
+        size=len(text),
+        mtime_ns=1,
+        revision=revision_of(text, chunks),
+        title="Title",
+        parser="test",
+        status="ok",
+        error="",
+        chunks=0,
+        indexed_at=0,
+    )
+    return NewVersion(row, text, chunks, np.array([vector] * len(chunks), np.float32))
+
+
+def test_a_new_document_is_found_by_words_and_by_vector(store: Store) -> None:
+    Writer(store).put(
+        [version("docs/a.md", "the battery lasts two years\nnothing else"), version("docs/b.md", "cats", (0, 1, 0, 0))]
+    )
+    assert [found.text for found in by_words(store, "how long do batteries last", 5)] == ["the battery lasts two years"]
+    assert by_vector(store, np.array([0, 1, 0, 0], np.float32), 1)[0].text == "cats"
+    assert by_words(store, "Part", 5), "headings are searched as well"
+
+
+def test_the_slice_in_a_chunk_is_the_text_at_its_offsets(store: Store) -> None:
+    text = "erste Zeile\n第二行很短\nthird 🙂 line"
+    Writer(store).put([version("docs/a.md", text)])
+    row = store.document("docs/a.md")
+    rows = store.chunk_rows(row.id)
+    assert (
+        [text[chunk["start"] : chunk["end"]] for chunk in rows] == [chunk["text"] for chunk in rows] == text.split("\n")
+    )
+    assert store.texts([row.id]) == {row.id: text}
+
+
+def test_replacing_shows_the_new_version_only(store: Store) -> None:
+    writer = Writer(store)
+    writer.put([version("docs/a.md", "the old battery\nkept line")])
+    writer.put([version("docs/a.md", "the new accumulator\nkept line")])
+    assert by_words(store, "battery", 5) == []
+    assert [found.text for found in by_words(store, "accumulator", 5)] == ["the new accumulator"]
+    assert store.chunks_table.count_rows() == 2
+    assert len(store.documents()) == 1
+
+
+def test_chunks_without_their_row_do_not_count_and_are_swept(store: Store) -> None:
+    """A crash between the first commit and the second: the old version stands, the next writer clears up."""
+    writer = Writer(store)
+    writer.put([version("docs/a.md", "the old battery")])
+    half = version("docs/a.md", "the new accumulator")
+    from rag.store.write import _chunk_table
+
+    store.chunks_table.add(_chunk_table([half], store.chunks_table.schema))
+    assert by_words(store, "accumulator", 5) == []
+    assert [found.text for found in by_words(store, "battery", 5)] == ["the old battery"]
+    assert store.chunks_table.count_rows() == 2
+    Writer(store)
+    assert store.chunks_table.count_rows() == 1
+    writer.put([half])
+    assert [found.text for found in by_words(store, "accumulator", 5)] == ["the new accumulator"]
+
+
+def test_a_document_that_fails_later_keeps_its_former_text(store: Store) -> None:
+    writer = Writer(store)
+    writer.put([version("docs/a.md", "the battery")])
+    writer.fail(version("docs/a.md", "").row, "damaged")
+    row = store.document("docs/a.md")
+    assert (row.status, row.error, row.chunks) == ("failed", "damaged", 1)
+    assert by_words(store, "battery", 5)
+    writer.fail(version("docs/new.md", "").row, "damaged too")
+    assert store.document("docs/new.md").chunks == 0
+
+
+def test_removing_takes_rows_and_chunks(store: Store) -> None:
+    writer = Writer(store)
+    writer.put([version("docs/a.md", "battery"), version("docs/b.md", "battery as well")])
+    writer.remove([store.document("docs/a.md").id])
+    assert [found.text for found in by_words(store, "battery", 5)] == ["battery as well"]
+    with pytest.raises(errors.DocumentNotFound, match=r"docs/a\.md"):
+        store.document("docs/a.md")
+
+
+@pytest.mark.parametrize(
+    "name", ["it's.md", 'a "b".md', "a' OR '1'='1.md", "line\nbreak.md", "ümläut 文.md", "%_\\.md"]
+)
+def test_names_are_data_and_not_sql(store: Store, name: str) -> None:
+    writer = Writer(store)
+    writer.put([version(f"docs/{name}", "battery"), version("docs/other.md", "battery")])
+    writer.set_root(name, Path("/some/where"))
+    assert store.roots() == {name: Path("/some/where")}
+    writer.remove([store.document(f"docs/{name}").id])
+    assert [row.source for row in store.documents().values()] == ["docs/other.md"]
+
+
+def test_vectors_are_found_again_by_what_was_embedded(store: Store) -> None:
+    writer = Writer(store)
+    one = version("docs/a.md", "battery", (0, 0.6, 0.8, 0))
+    writer.put([one])
+    name = embedded_hash(one.chunks[0])
+    found = writer.vectors_of([name, "unknown"])
+    assert list(found) == [name]
+    assert found[name] == pytest.approx([0, 0.6, 0.8, 0])
+
+
+def test_similarities_are_cosines_of_the_chunks_named(store: Store) -> None:
+    Writer(store).put([version("docs/a.md", "battery", (0, 0.6, 0.8, 0))])
+    id_ = by_words(store, "battery", 1)[0].id
+    assert similarities(store, np.array([0, 1, 0, 0], np.float32), [id_, "unknown"]) == {id_: pytest.approx(0.6)}
+
+
+def test_every_row_is_searched_whether_indexed_or_not(store: Store) -> None:
+    """The full-text index is made on an empty table; rows that came later are scanned until they are indexed."""
+    writer = Writer(store)
+    for number in range(5):
+        writer.put([version(f"docs/{number}.md", f"battery number{number}")])
+        assert len(by_words(store, "battery", 50)) == number + 1
+        if number == 2:
+            tidy(store)
+            assert coverage(store).unindexed == 0
+    assert sum((coverage(store).indexed, coverage(store).unindexed)) == 5
+
+
+@pytest.mark.parametrize("question", ['"', "it's (a AND", "+-*/[]{}:^~\\", "the of and", "?", "x" * 100_000])
+def test_a_question_is_words_and_not_a_query_language(store: Store, question: str) -> None:
+    Writer(store).put([version("docs/a.md", "battery")])
+    assert by_words(store, question, 5) == []
+
+
+def test_one_writer_at_a_time(store: Store) -> None:
+    with (
+        write_lock(store.path),
+        pytest.raises(errors.KnowledgeBaseBusy, match="Another process"),
+        write_lock(store.path),
+    ):
+        pytest.fail("two writers held the lock")
+
+
+def test_opening_what_is_not_there_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(errors.KnowledgeBaseMissing, match=r"ingest PATH --kb"):
+        Store.open(tmp_path / "nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_carries_its_identity(store: Store) -> None:
+    again = Store.open(store.path)
+    assert again.identity == IDENTITY
+    assert again.canaries == [[1.0, 0.0, 0.0, 0.0]]
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(errors.IdentityMismatch, match="newer lmstudio-rag"):
+        Store.create(tmp_path / "newer", replace(IDENTITY, format=99), [])
+
+
+def test_a_reader_sees_what_a_writer_has_just_committed(store: Store) -> None:
+    reader = Store.open(store.path)
+    assert by_words(reader, "battery", 5) == []
+    Writer(store).put([version("docs/a.md", "battery")])
+    assert [found.text for found in by_words(reader, "battery", 5)] == ["battery"]
