@@ -1,17 +1,14 @@
 """A real engine with real small models for all tests, and an environment that no user's settings leak into."""
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engine_fixture import engine
 
 from rag.cli.demo import MODELS
-from rag.engine.launch import start, stop
 from rag.knowledge_base import KnowledgeBase
-from rag.lmstudio.http import Connection
-from rag.lmstudio.models import download
 from rag.settings import ENVIRONMENT, Settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -32,34 +29,12 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
-def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
-def engine() -> Iterator[str]:
-    """`host:port` of a running engine that has the demo models. The first run on a machine downloads them."""
-    port = free_port()
-    start("127.0.0.1", port, idle_seconds=600)
-    try:
-        with Connection(Settings(host=f"127.0.0.1:{port}")) as connection:
-            for key in MODELS.values():
-                assert [progress.status for progress in download(connection, key)][-1] in (
-                    "completed",
-                    "already_downloaded",
-                )
-        yield f"127.0.0.1:{port}"
-    finally:
-        stop("127.0.0.1", port)
-
-
-@pytest.fixture(scope="session")
-def settings(engine: str) -> Settings:
-    """Settings that name the engine and the demo models."""
-    return Settings(host=engine, embedding_model=MODELS["embedding"], chat_model=MODELS["llm"], engine=False)
+def settings() -> Iterator[Settings]:
+    """Settings for a running engine that has the demo models. The first run on a machine downloads them."""
+    with engine(Path(os.environ["RAG_STATE_DIR"]), *MODELS.values(), idle_seconds=900) as running:
+        host = f"127.0.0.1:{running.port}"
+        yield Settings(host=host, embedding_model=MODELS["embedding"], chat_model=MODELS["llm"], engine=False)
 
 
 @pytest.fixture

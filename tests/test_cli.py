@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_fixture import free_port
 
 from rag.knowledge_base import KnowledgeBase
-from tests.conftest import SAMPLE, free_port
 
 
 def run(
@@ -189,9 +189,8 @@ def test_hostile_text_cannot_steer_the_terminal(command_environment: dict[str, s
     (docs / "evil.md").write_text("Parrots \x1b[2J\x1b]0;owned\x07 and \u202eolleh feathers.\n")
     assert run(command_environment, "ingest", docs).returncode == 0
     shown = run(command_environment, "rag", "search", "parrots feathers").stdout
-    assert "\\x1b[2J" in shown
-    assert "\x1b" not in shown
-    assert "\u202e" not in shown
+    assert "owned" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
 
 
 def test_doctor_says_what_is_well_and_what_is_not(
@@ -227,4 +226,3 @@ def test_the_demo_answers_with_exact_quotes(command_environment: dict[str, str],
     shown = lines(done.stdout)[-1]
     assert [answer["abstained"] for answer in shown["answers"]] == [False, False, True]
     assert shown["citations"] == shown["exact"] >= 2
-    assert SAMPLE.is_dir()

@@ -1,0 +1,131 @@
+"""The engine's HTTP application: routes, the forms of errors, one log line per request."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rag.engine import native_routes, openai_routes
+from rag.engine.downloads import Downloads
+from rag.engine.instances import Instances
+from rag.engine.replies import Refusal, as_response
+from rag.engine.upstream import ClientGone
+
+log = logging.getLogger("rag.engine")
+
+SWEEP_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class Activity:
+    """When there was last a request, and how many are being answered."""
+
+    running: int = 0
+    last: float = field(default_factory=time.monotonic)
+
+
+def build_app(instances: Instances, downloads: Downloads, idle_seconds: float, leave: Callable[[], None]) -> FastAPI:
+    """Assemble the application; it calls `leave` once after `idle_seconds` without requests and work (0: never)."""
+    activity = Activity()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(instances.library.models)  # the first look reads every header
+        sweeping = asyncio.create_task(_sweep(instances, downloads, activity, idle_seconds, leave))
+        yield
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping
+        await asyncio.gather(instances.unload_all(), asyncio.to_thread(downloads.close))
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.instances = instances
+    app.state.downloads = downloads
+    app.include_router(openai_routes.router)
+    app.include_router(native_routes.router)
+    app.add_api_route("/lmstudio-greeting", greeting, methods=["GET"])
+    app.add_exception_handler(HTTPException, _unexpected)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(ClientGone, _client_gone)
+    app.add_exception_handler(Exception, _failed)
+    app.add_middleware(RequestLog, activity=activity)
+    return app
+
+
+def greeting() -> dict[str, bool]:
+    """Say that an LM Studio, or what speaks like one, lives here."""
+    return {"lmstudio": True}
+
+
+async def _unexpected(request: Request, _: Exception) -> Response:
+    # LM Studio answers 200 to what it does not know; clients have to be tested against that.
+    message = f"Unexpected endpoint or method. ({request.method} {request.url.path})"
+    log.error("%s. Returning 200 anyway", message)
+    return JSONResponse({"error": message})
+
+
+async def _refused(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, Refusal)
+    return as_response(exc)
+
+
+async def _client_gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)
+
+
+async def _failed(_: Request, exc: Exception) -> Response:
+    return JSONResponse({"error": f"Internal error. {type(exc).__name__}: {exc}"}, status_code=500)
+
+
+async def _sweep(
+    instances: Instances, downloads: Downloads, activity: Activity, idle_seconds: float, leave: Callable[[], None]
+) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        await instances.sweep()
+        if not idle_seconds:
+            continue
+        if activity.running or instances.busy() or downloads.busy():
+            activity.last = time.monotonic()
+        elif time.monotonic() - activity.last >= idle_seconds:
+            log.info("no request for %g s: leaving", idle_seconds)
+            leave()
+            return
+
+
+class RequestLog:
+    """Counts requests and logs each with its status and time, without touching the body: streams pass as they are."""
+
+    def __init__(self, app: ASGIApp, activity: Activity) -> None:
+        self._app = app
+        self._activity = activity
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self._activity.running += 1
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            self._activity.running -= 1
+            self._activity.last = time.monotonic()
+            milliseconds = (self._activity.last - started) * 1000
+            log.info("%s %s %s %.0f ms", scope["method"], scope["path"], status or "broken off", milliseconds)
