@@ -1,0 +1,164 @@
+"""From what a model said to a checked answer, and the packing of passages: without a model. Then with one."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rag.errors as errors
+from ingest.pipeline import ingest
+from rag.answer import NOT_IN_DOCUMENTS, Said, checked, packed
+from rag.knowledge_base import KnowledgeBase
+from rag.lmstudio.http import Connection
+from rag.lmstudio.models import ServerKind, list_models, unload
+from rag.settings import Settings
+from rag.tokens import count
+from rag.types import Answer, CitationStatus, Hit
+
+
+def passage(text: str, source: str = "docs/manual.pdf", start: int = 100) -> Hit:
+    return Hit(source, "id", "Manual", 3, ("Power",), start, start + len(text), text, 1.0)
+
+
+BATTERY = passage("The battery lasts 24 months. It weighs 310 g.")
+COVER = passage("The steel cover costs 1,299 EUR.", "docs/prices.md", 0)
+
+
+def said(text: str, question: str = "How long does the battery last and what does the cover cost?") -> Answer:
+    return checked(question, text, [BATTERY, COVER], "m", {}, {})
+
+
+def test_each_sentence_gets_its_evidence_as_an_exact_slice() -> None:
+    answer = said("The battery lasts 24 months. The steel cover costs 1299 EUR.")
+    assert answer.text == "The battery lasts 24 months. [1] The steel cover costs 1299 EUR. [2]"
+    first, second = answer.citations
+    assert (first.quote, first.start, first.end, first.page) == ("The battery lasts 24 months.", 100, 128, 3)
+    assert (second.quote, second.source, second.start) == ("The steel cover costs 1,299 EUR.", "docs/prices.md", 0)
+    assert {c.status for c in answer.citations} == {CitationStatus.VERIFIED}
+
+
+def test_the_same_evidence_keeps_its_number() -> None:
+    answer = said("The battery lasts 24 months. So the battery lasts for 24 months.")
+    assert answer.text.count("[1]") == 2
+    assert len(answer.citations) == 1
+
+
+def test_a_wrong_marker_is_repaired_and_an_unsupported_sentence_is_shown_as_such() -> None:
+    answer = said("The battery lasts 24 months [2]. It was invented in Atlantis by 77 dwarfs.")
+    assert answer.citations[0].status is CitationStatus.REPAIRED
+    assert answer.citations[0].source == "docs/manual.pdf"
+    assert answer.text.endswith("by 77 dwarfs. [unverified]")
+
+
+@pytest.mark.parametrize("text", ["I don't know.", "", "  ", "It lasts 99 months.", "Unicorns sing in Atlantis."])
+def test_refusals_and_inventions_are_abstentions(text: str) -> None:
+    answer = said(text)
+    assert answer.abstained
+    assert answer.text == NOT_IN_DOCUMENTS
+    assert answer.citations == ()
+    assert answer.reason
+
+
+def test_a_supported_sentence_that_speaks_of_something_else_is_no_answer() -> None:
+    answer = said("The battery lasts 24 months.", "Who is the mayor of Lisbon?")
+    assert answer.abstained
+    assert "speaks of what was asked" in answer.reason
+
+
+def test_an_answer_says_itself_with_its_sources() -> None:
+    shown = str(said("The battery lasts 24 months."))
+    assert (
+        shown
+        == "The battery lasts 24 months. [1]\n\n[1] docs/manual.pdf p. 3 (verified): “The battery lasts 24 months.”"
+    )
+
+
+def test_a_notebook_shows_a_documents_text_as_text() -> None:
+    evil = passage("The <img src=x onerror=alert(1)> battery [link](javascript:alert(1)) lasts **24** months.")
+    answer = checked("battery?", "The battery lasts 24 months.", [evil], "m", {}, {})
+    shown = answer._repr_markdown_()
+    assert "<img" not in shown
+    assert "[link](" not in shown
+    assert "24" in shown
+
+
+@given(
+    st.lists(st.text(alphabet="abc .\n文🙂", min_size=1, max_size=400), min_size=1, max_size=6), st.integers(50, 900)
+)
+def test_packing_never_exceeds_the_room_and_only_shortens(texts: list[str], room: int) -> None:
+    hits = [passage(text) for text in texts]
+    passages = packed("What?", hits, room)
+    assert 1 <= len(passages) <= len(hits)
+    for cut, whole in zip(passages, hits, strict=False):
+        assert whole.text.startswith(cut.text)
+        assert cut.end - cut.start == len(cut.text)
+    if len(passages) > 1:
+        assert sum(count(cut.text) for cut in passages) < room
+
+
+def test_packing_takes_all_where_there_is_room() -> None:
+    assert packed("What?", [BATTERY, COVER], 4000) == [BATTERY, COVER]
+
+
+def test_a_real_answer_with_quotes_that_are_the_documents_words(sample_kb: KnowledgeBase) -> None:
+    events = list(sample_kb.ask_stream("For how many days does the Relay Hub store readings while it is offline?"))
+    answer = events[-1]
+    assert isinstance(answer, Answer)
+    assert any(isinstance(event, Said) for event in events[:-1])
+    assert not answer.abstained
+    assert "21" in answer.text
+    assert re.search(r"\[1\]", answer.text)
+    for citation in answer.citations:
+        assert sample_kb.text(citation.source)[citation.start : citation.end] == citation.quote
+        assert citation.stale is False
+    assert answer.usage["completion_tokens"] > 0
+    assert set(answer.timings) == {"search", "first_token", "answer", "total"}
+
+
+def test_the_page_of_a_citation_is_the_page_of_the_pdf(sample_kb: KnowledgeBase) -> None:
+    hit = sample_kb.search("Which Modbus address is preset on the Brisa interface card?")[0]
+    assert hit.source == "sample/manuals/brisa-4-manual.pdf"
+    assert hit.page is not None
+    assert "address 17" in " ".join(hit.text.split())
+
+
+def test_what_the_documents_do_not_say_is_said(sample_kb: KnowledgeBase) -> None:
+    answer = sample_kb.ask("Who wrote the novel Moby-Dick?")
+    assert answer.abstained
+    assert answer.text == NOT_IN_DOCUMENTS
+    assert answer.hits
+
+
+def test_a_small_context_is_never_exceeded(sample_kb: KnowledgeBase, settings: Settings) -> None:
+    """Twelve passages do not fit into 512 tokens: the answer is made from those that do."""
+    with Connection(settings) as connection:
+        for model in list_models(connection, ServerKind.LMSTUDIO):
+            for instance in model.instances if model.type == "llm" else ():
+                unload(connection, instance.id)
+    tight = replace(settings, chat_context=512, answer_tokens=64, top_k=12)
+    with KnowledgeBase(sample_kb.path, settings=tight) as base:
+        answer = base.ask("What torque do the mast clamp bolts of the Brisa 4 need?")
+        assert base.chat_model.context_length == 512
+        assert 200 < answer.usage["prompt_tokens"] <= 512 - 64
+        assert unload(base.chat_model._resident.connection, base.chat_model.model.instance_id)
+
+
+def test_a_citation_of_a_changed_or_vanished_file_is_stale(kb: KnowledgeBase, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "battery.md").write_text("The battery of the Sprig lasts 24 months.\n")
+    ingest(docs, into=kb)
+    question = "How long does the battery of the Sprig last?"
+    assert [c.stale for c in kb.ask(question).citations] == [False]
+    (docs / "battery.md").write_text("The battery of the Sprig lasts 36 months.\n")
+    assert [c.stale for c in kb.ask(question).citations] == [True]
+    (docs / "battery.md").unlink()
+    assert [c.stale for c in kb.ask(question).citations] == [True]
+
+
+def test_an_empty_question_is_refused(sample_kb: KnowledgeBase) -> None:
+    with pytest.raises(errors.UsageProblem, match="empty"):
+        sample_kb.ask("  ")
