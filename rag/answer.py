@@ -28,8 +28,8 @@ Answer:"""
 _TOKEN_RATIO = 1.25  # of the chat model's tokens to cl100k_base's, at most, in running text
 _TEMPLATE_TOKENS = 64  # what the model's chat template adds
 _OVERFLOW_TRIES = 3
-# On 74 questions to a small model (SQuAD, and product questions that its passages cannot know) this left 20 of 20 off the
-# subject unanswered and refused 4 of 26 that could be answered, each of which the model had answered wrongly.
+# On 74 questions to a small model (SQuAD, and product questions that its passages cannot know) this left 20 of 20 off
+# the subject unanswered and refused 4 of 26 that could be answered, each of which the model had answered wrongly.
 _LEAST_RELEVANCE = 0.25
 
 
