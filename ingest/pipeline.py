@@ -19,7 +19,7 @@ from rag.store.upkeep import tidy
 from rag.store.write import NewVersion, Writer, embedded_hash, revision_of, write_lock
 from rag.types import Chunk, Document
 
-_GROUP_CHUNKS = 512  # embedded and committed together: few commits keep searches fast, small groups lose little
+_GROUP_CHUNKS = 128  # embedded and committed together: few commits keep searches fast, small groups lose little
 _TIDY_AFTER = 20_000  # chunks written since the last compaction in one run
 
 _RESCUABLE = (errors.BadReply, errors.ContextOverflow)  # one text may have caused these; other errors stop the run

@@ -1,6 +1,7 @@
 """The two commands as whole processes: shapes that scripts may rely on, exit codes, and one clear line an error."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,30 @@ def test_a_server_that_is_down_loses_nothing(command_environment: dict[str, str]
     words = run(down, "rag", "search", "battery", "--mode", "words")
     assert (words.returncode, "docs/battery.md" in words.stdout) == (0, True)
     assert run(command_environment, "ingest", docs).stdout.startswith("1 added, 0 updated, 2 unchanged")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child there")
+def test_ctrl_c_says_so_and_the_next_run_goes_on(command_environment: dict[str, str], docs: Path) -> None:
+    for number in range(300):
+        (docs / f"{number}.md").write_text(f"Document number {number} speaks of topic {number * 7}.\n")
+    code = "import sys; sys.argv[0] = 'ingest'; from ingest.cli import main; main()"
+    command = [sys.executable, "-c", code, str(docs), "--json"]
+    with subprocess.Popen(
+        command, env=command_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        first = json.loads(running.stdout.readline())
+        running.send_signal(signal.SIGINT)
+        rest, told = running.communicate(timeout=120)
+    assert first["status"] == "added"
+    assert running.returncode == 130
+    assert "What was committed is kept" in told
+    assert "Traceback" not in told
+    done = 1 + len(lines(rest))
+    assert done < 302
+    again = lines(run(command_environment, "ingest", docs, "--json").stdout)[-1]
+    assert again["added"] + again["unchanged"] == 302
+    assert again["unchanged"] >= done
 
 
 def test_a_knowledge_base_of_another_model_is_refused(command_environment: dict[str, str], docs: Path) -> None:
