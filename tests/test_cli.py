@@ -180,8 +180,9 @@ def test_a_server_that_is_down_loses_nothing(command_environment: dict[str, str]
 def test_ctrl_c_says_so_and_the_next_run_goes_on(command_environment: dict[str, str], docs: Path) -> None:
     for number in range(300):
         (docs / f"{number}.md").write_text(f"Document number {number} speaks of topic {number * 7}.\n")
-    code = "import sys; sys.argv[0] = 'ingest'; from ingest.cli import main; main()"
-    command = [sys.executable, "-c", code, str(docs), "--json"]
+    # Where the tests run in the background, a shell has told them and their children to ignore the signal.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{listen}; from ingest.cli import main; main()", str(docs), "--json"]
     with subprocess.Popen(
         command, env=command_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
