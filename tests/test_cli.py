@@ -211,6 +211,40 @@ def test_a_knowledge_base_of_another_model_is_refused(command_environment: dict[
     )
 
 
+WATCHMAN = """
+import socket, sys, traceback
+def refuse(host):
+    if host not in ("127.0.0.1", "localhost", "::1", b"localhost", b"127.0.0.1"):
+        with open({log!r}, "a") as log:
+            traceback.print_stack(file=log)
+        raise OSError("the network is closed")
+connect, resolve = socket.socket.connect, socket.getaddrinfo
+def guarded_connect(self, address):
+    if self.family in (socket.AF_INET, socket.AF_INET6):
+        refuse(address[0])
+    return connect(self, address)
+def guarded_resolve(host, *rest, **more):
+    refuse(host)
+    return resolve(host, *rest, **more)
+socket.socket.connect, socket.getaddrinfo = guarded_connect, guarded_resolve
+"""
+
+
+def test_nothing_but_the_model_server_is_ever_reached(command_environment: dict[str, str], tmp_path: Path) -> None:
+    """Every format is read and a question answered by processes that cannot reach beyond this machine."""
+    log = tmp_path / "reached.log"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(WATCHMAN.format(log=str(log)))
+    watched = {**command_environment, "PYTHONPATH": str(tmp_path / "site")}
+    proof = run(watched, "rag", "--version")
+    assert proof.returncode == 0
+    sample = Path(__file__).parents[1] / "data" / "sample"
+    done = run(watched, "ingest", sample / "policies", sample / "sales", sample / "support", "--json")
+    assert done.returncode == 0, done.stderr
+    assert run(watched, "rag", "search", "How long is the warranty?").returncode == 0
+    assert not log.exists(), log.read_text()
+
+
 def test_hostile_text_cannot_steer_the_terminal(command_environment: dict[str, str], docs: Path) -> None:
     (docs / "evil.md").write_text("Parrots \x1b[2J\x1b]0;owned\x07 and \u202eolleh feathers.\n")
     assert run(command_environment, "ingest", docs).returncode == 0
