@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, knowledge_base, new_app, notify, print_json, run
+from rag.cli.common import (
+    EXIT_CODES,
+    JsonOption,
+    KbOption,
+    TtlOption,
+    console,
+    knowledge_base,
+    new_app,
+    notify,
+    print_json,
+    run,
+)
 
 if TYPE_CHECKING:
     from ingest.pipeline import IngestReport, Outcome
@@ -24,13 +35,14 @@ def ingest(
         bool, typer.Option("--yes", "-y", help="Also where a folder is empty now and all of its documents would go.")
     ] = False,
     model: Annotated[str | None, typer.Option("--model", help="The embedding model of a new knowledge base.")] = None,
+    ttl: TtlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Read documents into a knowledge base: new and changed ones are read, vanished ones removed.
 
     Example: ingest docs/ notes.md --kb notes.kb
     """
-    with knowledge_base(kb, embedding_model=model) as base:
+    with knowledge_base(kb, embedding_model=model, ttl_s=ttl) as base:
         try:
             report = _with_json(base, paths, prune, yes) if json else with_progress(base, paths, prune=prune, yes=yes)
         except KeyboardInterrupt:

@@ -28,6 +28,7 @@ class Settings:
     chat_model: str | None = None
     engine: bool = True  # start the embedded engine where nothing answers on this machine
     engine_idle_s: int = 1800  # it leaves after so long without a request
+    ttl_s: int = 3600  # idle time after which a model that we loaded is unloaded; 0: at the end, -1: never
     chat_context: int = 4096  # tokens to load the chat model with, at most its own maximum
     answer_tokens: int = 512  # room kept for the answer, reasoning included
     temperature: float = 0.0
@@ -53,6 +54,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "chat_model": ("RAG_CHAT_MODEL",),
     "engine": ("RAG_ENGINE",),
     "engine_idle_s": ("RAG_ENGINE_IDLE_S",),
+    "ttl_s": ("RAG_TTL_S",),
     "chat_context": ("RAG_CHAT_CONTEXT",),
     "answer_tokens": ("RAG_ANSWER_TOKENS",),
     "temperature": ("RAG_TEMPERATURE",),
@@ -64,6 +66,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
 
 _SMALLEST = {
     "engine_idle_s": 0,
+    "ttl_s": -1,
     "chat_context": 512,
     "answer_tokens": 16,
     "temperature": 0,

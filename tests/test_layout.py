@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors
 rag.types rag.settings rag.tokens rag.sentences
-rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.autostart rag.lmstudio.residency
+rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.autostart rag.lmstudio.leases
+rag.lmstudio.keeper rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat
 rag.store.schema rag.store.tables rag.store.write rag.store.search rag.store.upkeep
 rag.cite rag.retrieve
@@ -28,7 +29,12 @@ rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo r
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it
-MAY_USE_ENGINE = {"rag.cli.engine": {"rag.engine.launch"}}
+MAY_USE_ENGINE = {
+    "rag.cli.engine": {
+        *("rag.engine.exposure", "rag.engine.fault_list", "rag.engine.launch", "rag.engine.places"),
+        "rag.engine.token_store",
+    }
+}
 DOORS = {
     "openai": "rag.lmstudio",
     "httpx2": "rag.lmstudio",

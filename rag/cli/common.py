@@ -19,6 +19,15 @@ KbOption = Annotated[
     Path | None,
     typer.Option("--kb", help="The knowledge base: a folder. Default: $RAG_KB, else ./.rag.", show_default=False),
 ]
+TtlOption = Annotated[
+    int | None,
+    typer.Option(
+        "--ttl",
+        min=-1,
+        help="Unload models that this loads after so many idle seconds; 0: at the end, -1: never (default: 3600).",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 EXIT_CODES = (
@@ -54,8 +63,9 @@ def notify(message: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on one line."""
-    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+    """One JSON value on one line, in one write: a Ctrl-C must not leave half a line to a script."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def settings(**overrides: Any) -> "Settings":

@@ -49,23 +49,52 @@ def ls(json: JsonOption = False) -> None:
 
 @app.command()
 def ps(json: JsonOption = False) -> None:
-    """List the models that are loaded.
+    """List the models that are loaded, with who loaded them and when they are unloaded if nobody uses them.
 
     Example: rag models ps --json
     """
+    import time
+
     from rag.display import print_table
+    from rag.lmstudio.leases import Leases
 
     with connected() as connection:
         _, models = _models(connection)
-    rows = [
-        {"model": model.key, "instance": instance.id, "type": model.type, "context_length": instance.context_length}
-        for model in models
-        for instance in model.instances
-    ]
+    leases, now = Leases(connection.base).all(), time.time()
+    rows: list[dict[str, object]] = []
+    for model in models:
+        for instance in model.instances:
+            lease = leases.get(instance.id)
+            rows.append(
+                {
+                    "model": model.key,
+                    "instance": instance.id,
+                    "type": model.type,
+                    "context_length": instance.context_length,
+                    "ttl_s": lease.ttl_s if lease else None,
+                    "remaining_s": _whole(lease.remaining_s(now)) if lease else None,
+                    "owner": f"lmstudio-rag, process {lease.owner.partition(':')[0]}" if lease else None,
+                }
+            )
     if json:
         print_json({"loaded": rows})
         return
-    print_table(console(), ("model", "instance", "type", "context"), (tuple(row.values()) for row in rows))
+    print_table(
+        console(),
+        ("model", "instance", "type", "context", "unloaded in", "loaded by"),
+        (
+            (
+                *(row[name] for name in ("model", "instance", "type", "context_length")),
+                f"{row['remaining_s']} s" if row["remaining_s"] is not None else "-",
+                row["owner"] or "others",
+            )
+            for row in rows
+        ),
+    )
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds)
 
 
 @app.command()
@@ -80,13 +109,18 @@ def load(
             help="Tokens of context (default: 4096, or the model's own maximum if less).",
         ),
     ] = None,
+    ttl: Annotated[
+        int | None, typer.Option(min=1, help="Unload it after so many idle seconds (default: never).")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Load a model, unless it is loaded with enough context already.
 
-    Example: rag models load qwen2.5-coder-0.5b-instruct -c 8192
+    Example: rag models load qwen2.5-coder-0.5b-instruct -c 8192 --ttl 600
     """
     from rag.cli.common import notify
+    from rag.lmstudio.keeper import start_keeper
+    from rag.lmstudio.leases import FOREVER, Leases
     from rag.lmstudio.models import ServerKind
     from rag.lmstudio.residency import ensure
 
@@ -97,7 +131,10 @@ def load(
                 f"{connection.base} ({kind.value}) has no endpoint to load models; it loads by itself."
             )
         model = _named(models, key)
-        loaded = ensure(connection, model.type, model.key, context_length or 4096, notify)
+        loaded = ensure(connection, model.type, model.key, context_length or 4096, notify, ttl_s=ttl or FOREVER)
+        if ttl:  # one that was loaded before, by us, gets the new TTL; what others loaded stays theirs
+            Leases(connection.base).set_ttl(loaded.instance_id, ttl)
+            start_keeper(Leases(connection.base))
     if json:
         print_json({"model": loaded.key, "instance": loaded.instance_id, "context_length": loaded.context_length})
     else:
@@ -114,6 +151,7 @@ def unload(
 
     Example: rag models unload --all
     """
+    from rag.lmstudio.leases import Leases
     from rag.lmstudio.models import unload as unload_instance
 
     if (key is None) is not all_:
@@ -129,6 +167,7 @@ def unload(
         if key and not ids:
             raise errors.ModelNotFound(f"{key} is not loaded. `rag models ps` lists what is.")
         done = [id_ for id_ in ids if unload_instance(connection, id_)]
+        Leases(connection.base).forget(*done)
     if json:
         print_json({"unloaded": done})
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.cli.common import JsonOption, KbOption, console, knowledge_base, print_json
+from rag.cli.common import JsonOption, KbOption, TtlOption, console, knowledge_base, print_json
 from rag.types import Answer, Hit
 
 if TYPE_CHECKING:
@@ -26,13 +26,14 @@ def ask(
     kb: KbOption = None,
     limit: LimitOption = None,
     model: ChatModelOption = None,
+    ttl: TtlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question from the documents, with checked citations.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
-    with knowledge_base(kb, chat_model=model) as base:
+    with knowledge_base(kb, chat_model=model, ttl_s=ttl) as base:
         if json:
             print_json(base.ask(_read(question), limit=limit).to_dict())
             return

@@ -50,6 +50,10 @@ class ChatModel:
 
         A model that is gone is loaded again as long as nothing was said; half an answer is not started over.
         """
+        with self._resident.busy():
+            yield from self._stream(messages, max_tokens)
+
+    def _stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[Delta]:
         chunks, first = self._resident.using(lambda model: self._open(model, messages, max_tokens))
         finish: str | None = None
         usage: dict[str, int] = {}
@@ -83,6 +87,7 @@ class ChatModel:
                 temperature=self._settings.temperature,
                 stream=True,
                 stream_options={"include_usage": True},
+                extra_body=self._resident.request_fields,
             )
             chunks = iter(stream)
             first = next(chunks, None)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -81,10 +81,11 @@ class Embedder:
             parts += pieces
             owner += [index] * len(pieces)
         batch = self._settings.embed_batch
-        rows = [
-            self._resident.using(lambda model, begin=begin: self._request(model, parts[begin : begin + batch]))  # type: ignore[misc]
-            for begin in range(0, len(parts), batch)
-        ]
+        with self._resident.busy():
+            rows = [
+                self._resident.using(partial(self._request, texts=parts[begin : begin + batch]))
+                for begin in range(0, len(parts), batch)
+            ]
         matrix: FloatMatrix = np.concatenate(rows) if rows else np.zeros((0, self._dimension or 0), np.float32)
         if len(parts) == len(texts):
             return matrix
@@ -109,7 +110,10 @@ class Embedder:
         with connection.translated_openai():
             # Always float: LM Studio ignores base64, and decodes nothing that asks for it.
             raw = connection.openai.embeddings.with_raw_response.create(
-                model=model.instance_id, input=texts, encoding_format="float"
+                model=model.instance_id,
+                input=texts,
+                encoding_format="float",
+                extra_body=self._resident.request_fields,
             )
         body = connection.checked(raw.status_code, raw.content)
         check_answering(model, body.get("model") if isinstance(body, dict) else None)

@@ -1,14 +1,17 @@
 """Keep the models that we use loaded: choose, reuse or load them, and load them again when they are gone."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import rag.errors as errors
 from rag.lmstudio.autostart import connect
 from rag.lmstudio.http import Connection, Notify, log_notice
-from rag.lmstudio.models import Instance, Model, ModelType, ServerKind, list_models, load, server_kind
+from rag.lmstudio.keeper import start_keeper
+from rag.lmstudio.leases import FOREVER, Leases
+from rag.lmstudio.models import Instance, Model, ModelType, ServerKind, list_models, load, server_kind, unload
 from rag.settings import Settings, state_dir
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ class LoadedModel:
     max_context_length: int | None
     quantization: str | None
     kind: ServerKind
+    leased: bool = False  # by one of our processes: it is ours to unload
 
 
 def choose(models: Sequence[Model], type_: ModelType, wanted: str | None) -> Model:
@@ -70,34 +74,75 @@ def _offered(models: Sequence[Model], type_: ModelType) -> str:
 
 
 def ensure(
-    connection: Connection, type_: ModelType, wanted: str | None, context_length: int, notify: Notify = log_notice
+    connection: Connection,
+    type_: ModelType,
+    wanted: str | None,
+    context_length: int,
+    notify: Notify = log_notice,
+    *,
+    ttl_s: int = FOREVER,
 ) -> LoadedModel:
     """A loaded model of this type whose context holds at least `context_length` tokens, or as many as it can.
 
     Reuses an instance that is large enough, whoever loaded it; else loads one explicitly, under a lock, so that
-    processes which start together load one copy. Servers that manage nothing are trusted to load by themselves.
+    processes which start together load one copy, and leases it: after `ttl_s` idle seconds it is unloaded. Servers
+    that manage nothing are trusted to load by themselves.
     """
     kind = server_kind(connection)
-    model = choose(list_models(connection, kind), type_, wanted)
+    leases = Leases(connection.base)
+    leased = leases.all()  # read first: what is not listed any more after it may have just expired
+    models = list_models(connection, kind)
+    _reconcile(leases, models)
+    model = choose(models, type_, wanted)
     if kind is not ServerKind.LMSTUDIO:
         context = model.instances[0].context_length if model.instances else None
         return _loaded(model, Instance(model.key, context), kind)
     needed = min(context_length, model.max_context_length or context_length)
     if found := _large_enough(model, needed):
-        return _loaded(model, found, kind)
+        return _loaded(model, found, kind, leased=found.id in leased)
     with _load_lock(connection, model.key):
+        leased = leases.all()
         model = choose(list_models(connection, kind), type_, model.key)  # another process may have been first
         if found := _large_enough(model, needed):
-            return _loaded(model, found, kind)
+            return _loaded(model, found, kind, leased=found.id in leased)
         notify(f"Loading {model.key} with a context of {needed} tokens.")
-        return _loaded(model, load(connection, model.key, needed), kind)
+        mine = load(connection, model.key, needed)
+        instance = _only_one(connection, model, mine, needed)
+        if instance != mine:
+            return _loaded(model, instance, kind)
+        leases.loaded(instance.id, model.key, ttl_s)
+        if ttl_s != FOREVER:
+            start_keeper(leases)
+        return _loaded(model, instance, kind, leased=True)
+
+
+def _reconcile(leases: Leases, models: Sequence[Model]) -> None:
+    """Drop leases on what is gone, and see that somebody watches the rest: the last keeper may have been killed."""
+    there = {instance.id for model in models for instance in model.instances}
+    if gone := [id_ for id_ in leases.all() if id_ not in there]:
+        leases.forget(*gone)
+    if leases.ending():
+        start_keeper(leases)
+
+
+def _only_one(connection: Connection, model: Model, mine: Instance, needed: int) -> Instance:
+    """The instance to use after a load: where a program that knows no lock of ours was faster, its one, not a copy."""
+    if mine.id == model.key:
+        return mine
+    now = next((row for row in list_models(connection, ServerKind.LMSTUDIO) if row.key == model.key), model)
+    others = [one for one in now.instances if one.id != mine.id and one not in model.instances]
+    twin = next((one for one in others if (one.context_length or 0) >= needed), None)
+    if twin is None:
+        return mine
+    unload(connection, mine.id)
+    return twin
 
 
 def _large_enough(model: Model, needed: int) -> Instance | None:
     return next((instance for instance in model.instances if (instance.context_length or 0) >= needed), None)
 
 
-def _loaded(model: Model, instance: Instance, kind: ServerKind) -> LoadedModel:
+def _loaded(model: Model, instance: Instance, kind: ServerKind, *, leased: bool = False) -> LoadedModel:
     return LoadedModel(
         key=model.key,
         instance_id=instance.id,
@@ -106,6 +151,7 @@ def _loaded(model: Model, instance: Instance, kind: ServerKind) -> LoadedModel:
         max_context_length=model.max_context_length,
         quantization=model.quantization,
         kind=kind,
+        leased=leased,
     )
 
 
@@ -143,15 +189,47 @@ class Resident:
     def model(self) -> LoadedModel:
         """The loaded model. Raises ServerError."""
         if self._model is None:
-            self._model = ensure(self.connection, self._type, self._wanted, self._context, self._notify)
+            self._model = ensure(
+                self.connection, self._type, self._wanted, self._context, self._notify, ttl_s=self.settings.ttl_s
+            )
             self._wanted = self._model.key  # a reload must not choose another one
         return self._model
 
     def close(self) -> None:
-        """Close the connection; the model stays loaded."""
+        """Close the connection; the model stays loaded for its TTL, and is unloaded now where that is 0."""
+        if self._model is not None and self._connection is not None:
+            leases = Leases(self._connection.base)
+            if leases.released(self._model.instance_id):
+                with suppress(errors.ServerError):  # the server may be gone, and the model with it
+                    unload(self._connection, self._model.instance_id)
+                leases.forget(self._model.instance_id)
+                self._model = None
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    @contextmanager
+    def busy(self) -> Iterator[LoadedModel]:
+        """Use the model for a while, in which its lease does not end."""
+        leases = Leases(self.connection.base)
+        for last in (False, False, True):
+            model = self.model
+            with leases.using(model.instance_id) as held:
+                if held or last or not model.leased:
+                    yield model
+                    return
+            # Its time was over. A request to it would not fail: the server would load it just in time, with a context
+            # of its own choice, to be evicted by the next model that is loaded so.
+            self._model = None
+
+    @property
+    def request_fields(self) -> dict[str, int]:
+        """What a request's body needs besides: LM Studio before 0.4 loads just in time and takes the TTL there."""
+        legacy = self.model.kind is ServerKind.LEGACY and self.settings.ttl_s > 0
+        return {"ttl": self.settings.ttl_s} if legacy else {}
 
     def using(self, call: Callable[[LoadedModel], T]) -> T:
         """The result of `call`, made again once with the model loaded anew if it, or its server, had gone."""
@@ -162,7 +240,7 @@ class Resident:
                 raise
             self._notify(f"{self._model.key} is gone ({exc}); loading it again.")
             self._model = None
-            self.close()
+            self._disconnect()
             return call(self.model)
 
 
