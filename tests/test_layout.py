@@ -47,6 +47,8 @@ DOORS = {
     "pypdfium2": "ingest.pdf",
     "markdown_it": "ingest.markdown",
     "xllamacpp": "rag.engine.worker",
+    "huggingface_hub": "rag.engine.hub",
+    "mcp": "rag.engine.integrations",
 }
 ENGINE_MAY_OPEN = {"httpx2"}  # it talks to its workers over HTTP
 

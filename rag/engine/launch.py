@@ -9,17 +9,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rag.engine.fault_list import read_faults
 from rag.engine.places import Places, places
 from rag.errors import EngineStartFailed, MissingExtra
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 LARGEST_LOG = 5_000_000
+_USUAL = {"host": "127.0.0.1", "jit": True, "auto_evict": True, "guardrail": True}
+_USUAL |= {"auth": False, "cors": False, "faults": []}
+_FLAGS = {"jit": "--no-jit", "auto_evict": "--no-auto-evict", "guardrail": "--no-guardrail", "faults": "--fault"}
 _PARTS = ("xllamacpp", "fastapi", "uvicorn", "gguf", "psutil")
 
 
@@ -39,7 +43,8 @@ class EngineStatus:
     @property
     def url(self) -> str:
         """The address to talk to."""
-        return f"http://{_reachable(self.host)}:{self.port}"
+        host = _reachable(self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 def require_engine() -> None:
@@ -58,22 +63,33 @@ def start(
     models: Path | None = None,
     jit: bool = True,
     auto_evict: bool = True,
+    jit_ttl_seconds: float = 3600.0,
+    guardrail: bool = True,
+    auth: bool = False,
+    cors: bool = False,
+    most_body_megabytes: float = 64.0,
+    faults: Sequence[str] = (),
     threads: int = 0,
     verbose: bool = False,
 ) -> EngineStatus:
     """Start an engine in the background and return when it answers; where one answers already, return its status.
 
     It outlives this process, and leaves by itself after `idle_seconds` without work (0: never). Processes that start
-    one at the same time get the same one. Raises EngineStartFailed with the end of the log, or MissingExtra.
+    one at the same time get the same one. Raises EngineStartFailed with the end of the log, or where the engine that
+    runs already is not the one that was asked for (one without `auth`, say), or MissingExtra.
     """
     from filelock import FileLock, Timeout
 
     require_engine()
+    read_faults(faults)
     where = places(port)
+    wanted = {"host": host, "jit": jit, "auto_evict": auto_evict, "guardrail": guardrail}
+    wanted |= {"auth": auth, "cors": cors, "faults": list(faults)}
     try:
         with FileLock(where.lock, timeout=START_SECONDS + STOP_SECONDS):
             before = status(host, port)
             if before.running:
+                _must_be_as_wanted(before, _live_record(where) or {}, wanted)
                 return before
             if _port_is_taken(host, port):
                 raise EngineStartFailed(
@@ -83,12 +99,24 @@ def start(
             command = [sys.executable, "-m", "rag.engine", "serve", "--host", host, "--port", str(port)]
             command += ["--idle-seconds", str(idle_seconds), "--threads", str(threads)]
             command += ["--models", str(models)] if models else []
-            command += [] if jit else ["--no-jit"]
-            command += [] if auto_evict else ["--no-auto-evict"]
-            command += ["--verbose"] if verbose else []
+            command += ["--jit-ttl", str(jit_ttl_seconds), "--max-body-mb", str(most_body_megabytes)]
+            command += [word for fault in faults for word in ("--fault", fault)]
+            switches = {"--no-jit": not jit, "--no-auto-evict": not auto_evict, "--no-guardrail": not guardrail}
+            switches |= {"--auth": auth, "--cors": cors, "--verbose": verbose}
+            command += [flag for flag, given in switches.items() if given]
             return _wait_until_it_answers(_spawn(command, where), host, port, where)
     except Timeout as exc:
         raise EngineStartFailed(f"Another process has been starting the engine on port {port} for too long.") from exc
+
+
+def _must_be_as_wanted(found: EngineStatus, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    # Whoever asks for tokens must not be told that all is well by an engine that wants none.
+    different = [name for name, usual in _USUAL.items() if wanted[name] not in (usual, record.get(name))]
+    if different:
+        flags = ", ".join(_FLAGS.get(name, f"--{name}") for name in different)
+        what = "An engine" if found.pid is not None else "LM Studio, or the engine of somebody else,"
+        how = f" Stop it first: rag engine stop --port {found.port}" if found.pid is not None else ""
+        raise EngineStartFailed(f"{what} runs at {found.url} already, and not with the {flags} that you ask for.{how}")
 
 
 def _spawn(command: list[str], where: Places) -> "subprocess.Popen[bytes]":
@@ -138,9 +166,11 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", host: str, port: 
 def status(host: str = "127.0.0.1", port: int = 1234) -> EngineStatus:
     """Return what answers there now."""
     where = places(port)
+    record = _live_record(where)
+    if record is not None:
+        host = record["host"]  # where it was bound to one address only, it does not answer at another
     running = _greets(host, port)
-    record = _live_record(where) if running else None
-    pid, created = (record["pid"], record["created"]) if record else (None, None)
+    pid, created = (record["pid"], record["created"]) if record and running else (None, None)
     return EngineStatus(host, port, running, pid, created, where.log)
 
 
@@ -200,10 +230,13 @@ def _last_lines(path: Path, count: int) -> list[str]:
 
 
 def _live_record(where: Places) -> dict[str, Any] | None:
+    if not where.record.exists():
+        return None
     import psutil
 
     try:
         record: dict[str, Any] = json.loads(where.record.read_text(encoding="utf-8"))
+        record["host"]
         process = psutil.Process(record["pid"])
         same = abs(process.create_time() - record["created"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
     except (OSError, ValueError, KeyError, psutil.Error):

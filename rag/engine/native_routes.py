@@ -1,6 +1,6 @@
 """/api/v1/models: list, load, unload, download. Keys are strict here: what is not known is refused."""
 
-import math
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -8,10 +8,14 @@ from fastapi.responses import JSONResponse
 
 from rag.engine.downloads import Downloads
 from rag.engine.faults import Fault
+from rag.engine.hub import NoSuchModel
 from rag.engine.instance import Instance, LoadOptions
 from rag.engine.instances import Instances
 from rag.engine.library import Model
-from rag.engine.replies import json_object, native_fault, native_refusal
+from rag.engine.native_body import optional_count, optional_switch, optional_text, required_text, strict_body
+from rag.engine.native_chat_request import REASONING
+from rag.engine.replies import native_fault, native_refusal
+from rag.errors import DownloadFailed, MissingExtra
 
 router = APIRouter(prefix="/api/v1/models")
 
@@ -24,8 +28,14 @@ def models(request: Request) -> Response:
     """List the downloaded models with their loaded instances."""
     instances = _instances(request)
     return JSONResponse(
-        {"models": [model_row(model, instances.loaded(model.key)) for model in instances.library.models()]}
+        {"models": [model_row(model, instances_of(model, instances)) for model in instances.library.models()]}
     )
+
+
+def instances_of(model: Model, instances: Instances) -> list[Instance]:
+    """Return the loaded instances of a model and of its other quantizations."""
+    keys = {model.key, *model.variants}
+    return [instance for instance in instances.loaded() if instance.model.key in keys]
 
 
 def model_row(model: Model, loaded: list[Instance]) -> dict[str, Any]:
@@ -41,29 +51,29 @@ def model_row(model: Model, loaded: list[Instance]) -> dict[str, Any]:
     row["max_context_length"] = model.max_context_length
     row["format"] = "gguf"
     if model.kind == "llm":
-        row["capabilities"] = {"vision": False, "trained_for_tool_use": model.tool_use}
+        row["capabilities"] = {"vision": model.projector is not None, "trained_for_tool_use": model.tool_use}
+        if model.reasoning:
+            options = [option for option in REASONING if option in model.reasoning]
+            row["capabilities"]["reasoning"] = {"allowed_options": options, "default": model.reasoning[0]}
         row["description"] = None
+    if model.variants:
+        row["variants"] = list(model.variants)
+        row["selected_variant"] = model.variants[0]
     return row
 
 
 @router.post("/load")
 async def load(request: Request) -> Response:
     """Load a model and answer when it is loaded."""
-    body = await _strict_body(request, {"model", *_LOAD_NUMBERS, *_LOAD_SWITCHES})
-    name = _required(body, "model")
-    for key in _LOAD_NUMBERS:
-        value = body.get(key)
-        whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 1
-        if key in body and not whole:
-            raise _invalid(key, "a number of at least 1")
-    for key in _LOAD_SWITCHES:
-        if key in body and not isinstance(body[key], bool):
-            raise _invalid(key, "true or false")
+    body = await strict_body(request, {"model", *_LOAD_NUMBERS, *_LOAD_SWITCHES})
+    name = required_text(body, "model")
+    numbers = {key: optional_count(body, key) for key in _LOAD_NUMBERS}
+    switches = {key: optional_switch(body, key) for key in _LOAD_SWITCHES}
     options = LoadOptions(
-        context_length=int(body["context_length"]) if "context_length" in body else None,
-        eval_batch_size=int(body["eval_batch_size"]) if "eval_batch_size" in body else None,
-        flash_attention=body.get("flash_attention"),
-        offload_kv_cache_to_gpu=body.get("offload_kv_cache_to_gpu"),
+        context_length=numbers["context_length"],
+        eval_batch_size=numbers["eval_batch_size"],
+        flash_attention=switches["flash_attention"],
+        offload_kv_cache_to_gpu=switches["offload_kv_cache_to_gpu"],
     )
     try:
         instance = await _instances(request).load(name, options)
@@ -75,7 +85,7 @@ async def load(request: Request) -> Response:
         "load_time_seconds": round(instance.load_seconds, 3),
         "status": "loaded",
     }
-    if body.get("echo_load_config"):
+    if switches["echo_load_config"]:
         reply["load_config"] = instance.load_config()
     return JSONResponse(reply)
 
@@ -83,8 +93,8 @@ async def load(request: Request) -> Response:
 @router.post("/unload")
 async def unload(request: Request) -> Response:
     """Unload one instance."""
-    body = await _strict_body(request, {"instance_id"})
-    instance_id = _required(body, "instance_id")
+    body = await strict_body(request, {"instance_id"})
+    instance_id = required_text(body, "instance_id")
     try:
         await _instances(request).unload(instance_id)
     except Fault as fault:
@@ -94,17 +104,22 @@ async def unload(request: Request) -> Response:
 
 @router.post("/download")
 async def download(request: Request) -> Response:
-    """Start to fetch a demo model, or say that it is there."""
-    body = await _strict_body(request, {"model", "quantization"})
-    name = _required(body, "model")
+    """Start to fetch a model of the catalogue or from Hugging Face, or say that it is there."""
+    body = await strict_body(request, {"model", "quantization"})
+    name, quantization = required_text(body, "model"), optional_text(body, "quantization")
     downloads = _downloads(request)
-    entry = downloads.entry(name)
-    if entry is None:
-        known = ", ".join(downloads.keys())
-        raise native_refusal(
-            404, "model_not_found", f'No model "{name}" to download. There are: {known}.', param="model"
-        )
-    job = downloads.start(entry)
+    if quantization is not None and name.casefold() in downloads.keys():  # noqa: SIM118 - a method, not a dictionary
+        message = "'quantization' is only supported for Hugging Face links"
+        raise native_refusal(400, "invalid_request", message, "invalid_value", "quantization")
+    try:
+        source = await asyncio.to_thread(downloads.find, name, quantization)
+    except NoSuchModel as exc:
+        raise native_refusal(404, "model_not_found", str(exc), param="model") from exc
+    except MissingExtra as exc:
+        raise native_refusal(501, "not_implemented", str(exc), param="model") from exc
+    except DownloadFailed as exc:
+        raise native_refusal(502, "internal_error", str(exc), "unknown", "model") from exc
+    job = downloads.start(source)
     if job is None:
         return JSONResponse({"status": "already_downloaded"})
     shown = job.shown()
@@ -128,27 +143,3 @@ def _instances(request: Request) -> Instances:
 def _downloads(request: Request) -> Downloads:
     downloads: Downloads = request.app.state.downloads
     return downloads
-
-
-async def _strict_body(request: Request, known: set[str]) -> dict[str, Any]:
-    body = await json_object(request)
-    if body is None:
-        raise native_refusal(400, "invalid_request", "The request's body must be a JSON object.", "invalid_json")
-    if unknown := [key for key in body if key not in known]:
-        names = ", ".join(f"'{key}'" for key in unknown)
-        raise native_refusal(400, "invalid_request", f"Unrecognized key(s) in object: {names}", "unrecognized_keys")
-    return body
-
-
-def _required(body: dict[str, Any], key: str) -> str:
-    value = body.get(key)
-    if value is None:
-        message = f"Missing required field '{key}'"
-        raise native_refusal(400, "invalid_request", message, "missing_required_parameter", key)
-    if not isinstance(value, str):
-        raise _invalid(key, "a string")
-    return value
-
-
-def _invalid(key: str, expected: str) -> Exception:
-    return native_refusal(400, "invalid_request", f"'{key}' must be {expected}", "invalid_type", key)

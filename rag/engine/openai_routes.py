@@ -1,18 +1,24 @@
-"""/v1: models, embeddings, chat completions."""
+"""/v1: models, embeddings, chat completions, plain completions."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from rag.engine import chat
+from rag.engine import chat, completions
+from rag.engine.conversation import Task, chat_task
 from rag.engine.embedding import embed
+from rag.engine.events import Answer, Event
 from rag.engine.faults import Fault, WorkerRefused
+from rag.engine.generation import generate, whole
 from rag.engine.instance import Instance
 from rag.engine.instances import Instances
 from rag.engine.replies import CONTEXT_OVERFLOW, json_object, openai_fault, text_refusal
-from rag.engine.upstream import post, refusal, unless_client_leaves
+from rag.engine.sampling import InvalidRequest
+from rag.engine.sse import error_event, json_bytes
+from rag.engine.upstream import unless_client_leaves
 
 router = APIRouter(prefix="/v1")
 
@@ -64,48 +70,65 @@ async def _embeddings(instances: Instances, body: dict[str, Any], texts: list[st
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation, whole or as a stream."""
     body = await _body(request)
-    worker_request = chat.worker_request(body)
+    try:
+        asked = chat.conversation(body)
+    except InvalidRequest as fault:
+        raise openai_fault(fault) from fault
+    instance = await _loaded(request, body)
+    task = chat_task(asked, instance.model.tool_use)
+    return await _answer(request, body, instance, task, chat.completion, chat.stream)
+
+
+@router.post("/completions")
+async def plain_completions(request: Request) -> Response:
+    """Continue a text, whole or as a stream."""
+    body = await _body(request)
+    try:
+        task = completions.task(body)
+    except InvalidRequest as fault:
+        raise openai_fault(fault) from fault
+    instance = await _loaded(request, body)
+    return await _answer(request, body, instance, task, completions.completion, completions.stream)
+
+
+async def _loaded(request: Request, body: dict[str, Any]) -> Instance:
+    loading = _instances(request).for_request(_model(body), "llm", body.get("ttl"))
+    try:
+        return await unless_client_leaves(request, loading)
+    except Fault as fault:
+        raise openai_fault(fault) from fault
+
+
+async def _answer(
+    request: Request,
+    body: dict[str, Any],
+    instance: Instance,
+    task: Task,
+    completion: Callable[[Answer, str], dict[str, Any]],
+    stream: Callable[[AsyncIterator[Event], str, bool], AsyncIterator[bytes]],
+) -> Response:
     instances = _instances(request)
+    if body.get("stream"):
+        options = body.get("stream_options")
+        include_usage = isinstance(options, dict) and options.get("include_usage") is True
+        events = generate(instances, instance, task)
+        written = _with_errors(events, stream(events, instance.id, include_usage))
+        return StreamingResponse(written, media_type="text/event-stream")
     try:
-        instance = await unless_client_leaves(request, instances.for_request(_model(body), "llm", body.get("ttl")))
+        answer = await unless_client_leaves(request, whole(instances, instance, task))
     except Fault as fault:
         raise openai_fault(fault) from fault
-    if not body.get("stream"):
-        return await unless_client_leaves(request, _whole_answer(instances, instance, worker_request))
-    options = body.get("stream_options")
-    include_usage = isinstance(options, dict) and options.get("include_usage") is True
-    return StreamingResponse(
-        _streamed_answer(instances, instance, worker_request, include_usage), media_type="text/event-stream"
-    )
+    return Response(json_bytes(completion(answer, instance.id)), media_type="application/json")
 
 
-async def _whole_answer(instances: Instances, instance: Instance, worker_request: dict[str, Any]) -> Response:
+async def _with_errors(events: AsyncGenerator[Event], written: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     try:
-        async with instances.use(instance) as client:
-            reply = await post(client, "/v1/chat/completions", worker_request)
-            reasoning = reply["choices"][0]["message"].get("reasoning_content")
-            reasoned = await post(client, "/tokenize", {"content": reasoning}) if reasoning else {"tokens": []}
-    except Fault as fault:
-        raise openai_fault(fault) from fault
-    return JSONResponse(chat.completion(reply, instance.id, len(reasoned["tokens"])))
-
-
-async def _streamed_answer(
-    instances: Instances, instance: Instance, worker_request: dict[str, Any], include_usage: bool
-) -> AsyncIterator[bytes]:
-    try:
-        async with (
-            instances.use(instance) as client,
-            client.stream("POST", "/v1/chat/completions", json=worker_request) as response,
-        ):
-            if response.is_error:
-                await response.aread()
-                raise refusal(response)
-            async for piece in chat.stream(response.aiter_lines(), instance.id, include_usage):
+        async with aclosing(events):
+            async for piece in written:
                 yield piece
     except Fault as fault:
         overflow = isinstance(fault, WorkerRefused) and fault.overflow
-        yield chat.error_event(CONTEXT_OVERFLOW if overflow else str(fault))
+        yield error_event(CONTEXT_OVERFLOW if overflow else str(fault))
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -43,6 +43,17 @@ def native_refusal(status: int, kind: str, message: str, code: str | None = None
     return Refusal(status, {"error": {key: value for key, value in error.items() if value is not None}})
 
 
+def family_refusal(path: str, status: int, message: str) -> Refusal:
+    """Return a refusal in the form of the family that a path belongs to, for what no route has decided."""
+    if path.startswith("/v1/messages"):
+        usual = "api_error" if status >= 500 else "invalid_request_error"
+        kind = {408: "timeout_error", 413: "request_too_large"}.get(status, usual)
+        return Refusal(status, {"type": "error", "error": {"type": kind, "message": message}})
+    if path.startswith("/api/v1/"):
+        return native_refusal(status, "internal_error" if status >= 500 else "invalid_request", message)
+    return text_refusal(message, status)
+
+
 def openai_fault(fault: Fault, *, embeddings: bool = False) -> Refusal:
     """Return how /v1 tells a fault. Embeddings say in plain text that nothing is loaded, chat in an object."""
     if isinstance(fault, NothingLoaded):
@@ -64,12 +75,23 @@ def native_fault(fault: Fault) -> Refusal:
 
 
 async def json_object(request: Request) -> dict[str, Any] | None:
-    """Return the body where it is a JSON object, else None."""
+    """Return the body where it is a JSON object, else None.
+
+    Half a surrogate pair is JSON, but no text: it becomes a question mark, as nothing that follows could write it.
+    """
+    raw = await request.body()
     try:
-        body = json.loads(await request.body())
-    except ValueError:
+        body = json.loads(raw, parse_constant=_no_json)
+        if b"\\ud" in raw or b"\\uD" in raw:
+            body = json.loads(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        log.error("received request for %s with invalid JSON", request.url.path)
         return None
     return body if isinstance(body, dict) else None
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
 
 
 def as_response(refusal: Refusal) -> JSONResponse:

@@ -6,11 +6,13 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rag.engine.exposure import exposure
 from rag.engine.places import Places, lm_studio_models_folder, models_folder, places
 
 log = logging.getLogger("rag.engine")
@@ -28,52 +30,120 @@ class ServeOptions:
     idle_seconds: float = 0.0
     jit: bool = True
     auto_evict: bool = True
+    jit_ttl_seconds: float = 3600.0
+    guardrail: bool = True
+    auth: bool = False
+    cors: bool = False
+    most_body_megabytes: float = 64.0
+    faults: tuple[str, ...] = ()
+    """As NAME or NAME=VALUE."""
     threads: int = 0
     verbose: bool = False
+
+    def promises(self) -> dict[str, Any]:
+        """Return what whoever asks for an engine must not be given otherwise, for the record of who serves the port."""
+        return {
+            "jit": self.jit,
+            "auto_evict": self.auto_evict,
+            "guardrail": self.guardrail,
+            "auth": self.auth,
+            "cors": self.cors,
+            "faults": list(self.faults),
+        }
 
 
 def serve(options: ServeOptions) -> int:
     """Serve until a signal or idleness ends it; return the exit code, PORT_TAKEN where the port is not free."""
     import uvicorn
 
-    from rag.engine.app import build_app
+    from rag.engine.app import Front, build_app
     from rag.engine.downloads import Downloads
+    from rag.engine.fault_list import read_faults
     from rag.engine.instances import Instances, Policy
     from rag.engine.library import Library
+    from rag.engine.simulate import Simulation
+    from rag.engine.token_store import TokenStore
 
+    simulation = Simulation(read_faults(options.faults))
     # Workers inherit stderr: one log, in the order in which things happened.
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
-        listener = socket.create_server(
-            (options.host, options.port), family=socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        )
+        listener = listen(options.host, options.port)
     except OSError as exc:
         log.error("cannot listen on %s:%d: %s", options.host, options.port, exc)
         return PORT_TAKEN
     port: int = listener.getsockname()[1]
     own = options.models or models_folder()
-    library = Library((own, lm_studio_models_folder()))
-    policy = Policy(options.jit, options.auto_evict, threads=options.threads, verbose=options.verbose)
+    policy = Policy(
+        options.jit,
+        options.auto_evict,
+        jit_ttl_seconds=options.jit_ttl_seconds,
+        threads=options.threads,
+        verbose=options.verbose,
+        guardrail=options.guardrail,
+    )
+    instances = Instances(
+        simulation.library(Library((own, lm_studio_models_folder()))), policy, simulation.start, simulation.before_use
+    )
+    where = places(port)
+    front = Front(
+        options.host,
+        TokenStore(where.folder) if options.auth else None,
+        options.cors,
+        int(options.most_body_megabytes * 1024 * 1024),
+        simulation or None,
+    )
 
     def leave() -> None:
         server.should_exit = True
 
-    app = build_app(Instances(library, policy), Downloads(own), options.idle_seconds, leave)
-    config = uvicorn.Config(app, log_config=None, access_log=False, log_level="warning", timeout_graceful_shutdown=3)
+    app = build_app(instances, Downloads(own), front, options.idle_seconds, leave)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
+        server_header=False,
+        ws="none",
+    )
     server = uvicorn.Server(config)
-    with _recorded(places(port), options.host, port):
+    with _recorded(where, options.host, port, options.promises()):
         log.info("engine on http://%s:%d, models in %s", options.host, port, own)
+        if warning := exposure(options.host, options.auth):
+            log.warning("%s", warning)
+        if simulation:
+            log.warning("faults on request: %s", ", ".join(options.faults))
         server.run(sockets=[listener])
         log.info("engine stopped")
     return 0
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; port 0 is any free one. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio switches Nagle's algorithm off only for sockets that name their protocol, and those of
+    # socket.create_server do not: each answer on a kept connection then took 40 ms longer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+        listener.listen(512)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 @contextmanager
-def _recorded(where: Places, host: str, port: int) -> Iterator[None]:
+def _recorded(where: Places, host: str, port: int, promises: Mapping[str, Any]) -> Iterator[None]:
     import psutil
 
-    record = {"pid": os.getpid(), "created": psutil.Process().create_time(), "host": host, "port": port}
+    record = {"pid": os.getpid(), "created": psutil.Process().create_time(), "host": host, "port": port, **promises}
     temporary = where.record.with_suffix(f".{os.getpid()}.part")
     temporary.write_text(json.dumps(record), encoding="utf-8")
     temporary.replace(where.record)

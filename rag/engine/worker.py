@@ -28,6 +28,8 @@ class WorkerSpec:
     threads: int
     mean_pooling: bool = False
     """Average the token vectors where the model file names no pooling."""
+    projector: str | None = None
+    """The file that turns images into what the model reads, where it has one."""
     batch: int = 512
     flash_attention: bool | None = None
     offload_kv_cache: bool = True
@@ -48,6 +50,8 @@ def server_parameters(spec: WorkerSpec, token: str) -> Any:
 
     params = xllamacpp.CommonParams()
     params.model.path = spec.path
+    if spec.projector:
+        params.mmproj.path = spec.projector
     params.port = 0
     params.api_keys = [token]
     params.verbosity = 3 if spec.verbose else 2

@@ -1,0 +1,23 @@
+"""Who can reach an engine: this machine alone, or others too."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what listens on `host` can be reached from this machine alone."""
+    import ipaddress
+
+    if host.casefold() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def exposure(host: str, auth: bool) -> str | None:
+    """Return the warning for an engine that others can reach and that asks nobody who they are, else None."""
+    if auth or is_loopback(host):
+        return None
+    return (
+        f"The engine listens on {host} and asks for no token: everybody who can reach this machine can use it, load "
+        "and unload its models, and have it download others. Start it with --auth, or leave out --host."
+    )
