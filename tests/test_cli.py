@@ -272,6 +272,7 @@ def test_doctor_says_what_is_well_and_what_is_not(
         *("rag", "rag ask", "rag search", "rag status", "rag ls", "rag rm", "rag doctor", "rag demo", "ingest"),
         *("rag models", "rag models ls", "rag models ps", "rag models load", "rag models unload", "rag models get"),
         *("rag engine", "rag engine start", "rag engine stop", "rag engine status", "rag engine logs"),
+        *("rag engine tokens", "rag engine tokens create", "rag engine tokens list", "rag engine tokens revoke"),
     ],
 )
 def test_every_command_has_help_with_an_example(command_environment: dict[str, str], command: str) -> None:

@@ -422,3 +422,17 @@ def test_tokens_by_command(tmp_path: Path) -> None:
     gone = run("revoke", "laptop", state=tmp_path)
     assert (gone.returncode, gone.stdout.strip()) == (1, "no token has the id or name laptop")
     assert TokenStore(tmp_path).find(made["token"]) is not None
+
+
+def test_a_token_without_the_permission_may_not_name_mcp_servers(closed: RunningEngine) -> None:
+    """Over HTTP: LM Studio's 403 before anything is loaded or connected to."""
+    store = TokenStore(closed.state)
+    _, plain = store.create("plain")
+    _, trusted = store.create("trusted", ["per-request-mcp"])
+    server = {"type": "ephemeral_mcp", "server_label": "files", "server_url": "http://127.0.0.1:9/mcp"}
+    body = {"model": "no-such-model", "input": "hi", "integrations": [server]}
+    refused = closed.http.post("/api/v1/chat", json=body, headers=bearer(plain))
+    assert refused.status_code == 403
+    assert refused.json()["error"]["message"].startswith("Permission denied to use plugin 'mcp/files'")
+    let_in = closed.http.post("/api/v1/chat", json=body, headers=bearer(trusted))
+    assert let_in.status_code == 404

@@ -115,8 +115,9 @@ def logs(
     port: PortOption = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines.")] = 100,
+    json: JsonOption = False,
 ) -> None:
-    """Print the engine's log.
+    """Print the engine's log; with --json each line as {"line": …}.
 
     Example: rag engine logs -f
     """
@@ -124,7 +125,10 @@ def logs(
     from rag.engine.launch import logs as engine_logs
 
     for line in engine_logs(port=port or _port(), follow=follow, lines=lines):
-        print(printable(line.rstrip("\n")), flush=follow)
+        if json:
+            print_json({"line": line.rstrip("\n")})
+        else:
+            print(printable(line.rstrip("\n")), flush=follow)
 
 
 @tokens.command("create")

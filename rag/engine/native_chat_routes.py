@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from rag.engine.auth import demand
 from rag.engine.instances import Instances
 from rag.engine.native_body import strict_body
 from rag.engine.native_chat import NativeChat, Told
@@ -30,6 +31,8 @@ def chat_router() -> APIRouter:
     async def chat(request: Request) -> Response:
         """Answer one message of a conversation, with the tools of MCP servers where they are asked for."""
         wanted = read_request(await strict_body(request, KEYS))
+        for one in wanted.integrations:
+            demand(request, "mcp-json" if one.url is None else "per-request-mcp", f"mcp/{one.label}")
         instances: Instances = request.app.state.instances
         answer = NativeChat(wanted, instances, store)
         if wanted.stream:
