@@ -38,6 +38,11 @@ CHAT_BODY = {
     "model": CHAT,
     "messages": [{"role": "user", "content": "Tell a long story about a lighthouse."}],
     "temperature": 0,
+    # LM Studio's defaults, which the engine adds: said outright, so that the bare worker has the same work to do.
+    "repeat_penalty": 1.1,
+    "top_k": 40,
+    "top_p": 0.95,
+    "min_p": 0.05,
     "max_tokens": 64,
     "stream": True,
 }
