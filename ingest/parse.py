@@ -123,7 +123,7 @@ def _zipped(data: bytes, source: str) -> str:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = set(archive.namelist())
             kind = archive.read("mimetype")[:100].decode("ascii", "replace").strip() if "mimetype" in names else ""
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, NotImplementedError) as exc:
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError) as exc:
         raise UnreadableDocument(f"{source} is damaged: {exc}") from exc
     if kind == "application/epub+zip" or ("META-INF/container.xml" in names and not kind):
         return ".epub"
