@@ -6,8 +6,11 @@ import email.policy
 from dataclasses import dataclass
 from email.message import EmailMessage
 
+from ingest.blocks import Blocks
+from ingest.elements import fill_from_html
 from ingest.text import decode
 from rag.errors import EmptyDocument, UnreadableDocument
+from rag.types import Document, Kind
 
 _SHOWN_HEADERS = ("From", "To", "Cc", "Date", "Subject")
 
@@ -85,3 +88,19 @@ def _words(part: EmailMessage, source: str) -> str:
     except (LookupError, UnicodeDecodeError):
         # The charset is unknown or not the true one.
         return decode(data, source)
+
+
+def parse_mail(data: bytes, source: str) -> Document:
+    """A message: its subject as heading, its headers, its body, the names of what is attached."""
+    mail = read_mail(data, source)
+    blocks = Blocks()
+    blocks.stand_below(mail.subject)
+    for name, value in mail.headers:
+        blocks.add(f"{name}: {value}", Kind.LIST_ITEM)
+    if mail.html:
+        fill_from_html(blocks, mail.html, below=1)
+    for paragraph in mail.text.split("\n\n"):
+        blocks.add(paragraph)
+    for name in mail.attachments:
+        blocks.add(f"Attachment: {name}", Kind.LIST_ITEM)
+    return blocks.document(source, mail.subject, "mail")

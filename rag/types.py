@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom on a page, in points from its top left corner
+
 
 class Kind(StrEnum):
     """What a piece of a document is, as far as its format says so."""
@@ -23,7 +25,8 @@ class Piece:
 
     The piece is `document.text[start:end]`, in Unicode code points. `page` counts from 1 and is a page, slide or
     sheet; None where the format has none. `headings` is the path of headings above it, outermost first, and for a
-    heading includes itself. `table_header` is the header row of the table that a ROW belongs to.
+    heading includes itself. `table_header` is the header row of the table that a ROW belongs to. `box` is where on
+    the page it stands, None where the format does not say.
     """
 
     start: int
@@ -32,6 +35,7 @@ class Piece:
     page: int | None = None
     headings: tuple[str, ...] = ()
     table_header: str = ""
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Document:
 
     Pieces are in ascending order, do not overlap, and together hold all text except white space and a Markdown file's
     front matter. `title` comes from the content, "" where it has none: a file's name is no part of its content, so that
-    moving a file changes nothing of what is embedded.
+    moving a file changes nothing of what is embedded. `metadata` are plain names and values, to filter by.
     """
 
     source: str
@@ -48,13 +52,15 @@ class Document:
     title: str
     pieces: tuple[Piece, ...]
     parser: str
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A slice of a document, `document.text[start:end]`, that is embedded and found as one.
 
-    `context` is what is embedded and searched in front of the text: title, heading path and table header.
+    `context` is what is embedded and searched in front of the text: title, heading path and table header. `box` holds
+    all of its pieces on `page`.
     """
 
     ordinal: int
@@ -64,6 +70,7 @@ class Chunk:
     page: int | None
     headings: tuple[str, ...]
     context: str
+    box: Box | None = None
 
     @property
     def searched(self) -> str:

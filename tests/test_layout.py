@@ -22,7 +22,8 @@ rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate
 rag.cli.common
-ingest.blocks ingest.text ingest.layout ingest.docx ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
+ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
+ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
 ingest.sources ingest.chunk ingest.parse
 ingest.pipeline ingest.cli
 rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app
@@ -41,8 +42,8 @@ DOORS = {
     "lancedb": "rag.store",
     "pyarrow": "rag.store",
     "tiktoken": "rag.tokens",
-    "unstructured": "ingest.parse",
-    "spacy": "ingest.parse",
+    "unstructured": "ingest.elements",
+    "spacy": "ingest.elements",
     "openpyxl": "ingest.sheets",
     "pypdfium2": "ingest.pdf",
     "markdown_it": "ingest.markdown",
