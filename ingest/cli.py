@@ -8,6 +8,7 @@ import typer
 
 from rag.cli.common import (
     EXIT_CODES,
+    DownloadOption,
     JsonOption,
     KbOption,
     TtlOption,
@@ -36,13 +37,14 @@ def ingest(
     ] = False,
     model: Annotated[str | None, typer.Option("--model", help="The embedding model of a new knowledge base.")] = None,
     ttl: TtlOption = None,
+    download: DownloadOption = None,
     json: JsonOption = False,
 ) -> None:
     """Read documents into a knowledge base: new and changed ones are read, vanished ones removed.
 
     Example: ingest docs/ notes.md --kb notes.kb
     """
-    with knowledge_base(kb, embedding_model=model, ttl_s=ttl) as base:
+    with knowledge_base(kb, embedding_model=model, ttl_s=ttl, download=download) as base:
         try:
             report = _with_json(base, paths, prune, yes) if json else with_progress(base, paths, prune=prune, yes=yes)
         except KeyboardInterrupt:

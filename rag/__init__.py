@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rag.errors import RagError as RagError
     from rag.knowledge_base import KnowledgeBase as KnowledgeBase
+    from rag.lmstudio.client import LMStudio as LMStudio
     from rag.settings import Settings as Settings
     from rag.settings import load_settings as load_settings
     from rag.types import Answer as Answer
@@ -26,6 +27,7 @@ _HOMES = {
     "CitationStatus": "rag.types",
     "Hit": "rag.types",
     "KnowledgeBase": "rag.knowledge_base",
+    "LMStudio": "rag.lmstudio.client",
     "RagError": "rag.errors",
     "Settings": "rag.settings",
     "load_settings": "rag.settings",

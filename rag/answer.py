@@ -35,9 +35,13 @@ _LEAST_RELEVANCE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A piece of the answer as the model says it, before anything is checked."""
+    """A piece of the answer as the model says it, before anything is checked.
+
+    `again` says that the model was lost under its answer and begins anew: what was said before is void.
+    """
 
     text: str
+    again: bool = False
 
 
 Event = Said | Answer
@@ -53,7 +57,8 @@ def answer_stream(question: str, hits: Sequence[Hit], model: ChatModel, *, answe
     if not hits:
         yield _abstained(question, (), "", "nothing in the documents resembles the question", {}, {})
         return
-    room = model.context_length - answer_tokens - _TEMPLATE_TOKENS
+    everything = sum(_tokens(_passage(n, hit)) for n, hit in enumerate(hits, 1)) + _tokens(_PROMPT + question)
+    room = model.reserve(everything + answer_tokens + _TEMPLATE_TOKENS) - answer_tokens - _TEMPLATE_TOKENS
     for attempt in range(_OVERFLOW_TRIES):
         passages = packed(question, hits, room)
         said: list[str] = []
@@ -61,10 +66,12 @@ def answer_stream(question: str, hits: Sequence[Hit], model: ChatModel, *, answe
         first: float | None = None
         try:
             for delta in model.stream(_messages(question, passages), max_tokens=answer_tokens):
-                if delta.text:
+                if delta.again:
+                    said.clear()
+                if delta.text or delta.again:
                     first = first or time.perf_counter() - began
                     said.append(delta.text)
-                    yield Said(delta.text)
+                    yield Said(delta.text, delta.again)
                 usage = delta.usage or usage
             break
         except errors.ContextOverflow:

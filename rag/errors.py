@@ -11,6 +11,7 @@ RagError                       exit code 1
 │   ├── NotSupported           this kind of server has no such endpoint
 │   ├── ModelNotFound          it has no such model, or none of the kind
 │   ├── ModelLoadFailed        it could not load the model
+│   │   └── NotEnoughMemory    for want of memory
 │   ├── ModelGone              the model was unloaded or crashed under us; loading again helps
 │   ├── ContextOverflow        the input is longer than the loaded context
 │   ├── WrongModel             another model answered than was asked
@@ -84,6 +85,10 @@ class ModelNotFound(ServerError):
 
 class ModelLoadFailed(ServerError):
     """The server tried to load the model and failed."""
+
+
+class NotEnoughMemory(ModelLoadFailed):
+    """The server refused to load the model for want of memory, or would have run out of it."""
 
 
 class ModelGone(ServerError):

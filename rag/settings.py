@@ -29,7 +29,8 @@ class Settings:
     engine: bool = True  # start the embedded engine where nothing answers on this machine
     engine_idle_s: int = 1800  # it leaves after so long without a request
     ttl_s: int = 3600  # idle time after which a model that we loaded is unloaded; 0: at the end, -1: never
-    chat_context: int = 4096  # tokens to load the chat model with, at most its own maximum
+    download: bool = False  # have the server download a model that is missing
+    chat_context: int = 0  # tokens to load the chat model with; 0: as many as its answers need
     answer_tokens: int = 512  # room kept for the answer, reasoning included
     temperature: float = 0.0
     top_k: int = 6  # passages that a search returns and an answer is made from
@@ -55,6 +56,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "engine": ("RAG_ENGINE",),
     "engine_idle_s": ("RAG_ENGINE_IDLE_S",),
     "ttl_s": ("RAG_TTL_S",),
+    "download": ("RAG_DOWNLOAD",),
     "chat_context": ("RAG_CHAT_CONTEXT",),
     "answer_tokens": ("RAG_ANSWER_TOKENS",),
     "temperature": ("RAG_TEMPERATURE",),
@@ -67,7 +69,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
 _SMALLEST = {
     "engine_idle_s": 0,
     "ttl_s": -1,
-    "chat_context": 512,
+    "chat_context": 0,
     "answer_tokens": 16,
     "temperature": 0,
     "top_k": 1,

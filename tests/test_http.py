@@ -95,7 +95,7 @@ NO_MODELS = "No models loaded. Please load a model in the developer page or use 
         (
             500,
             {"error": {"type": "model_load_failed", "message": "insufficient system resources"}},
-            errors.ModelLoadFailed,
+            errors.NotEnoughMemory,
         ),
         (
             401,

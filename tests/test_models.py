@@ -3,9 +3,9 @@
 import pytest
 
 import rag.errors as errors
+from rag.lmstudio.choice import choose
 from rag.lmstudio.families import UNKNOWN, estimated_tokens, family_of, looks_like_embedder
 from rag.lmstudio.models import Instance, Model
-from rag.lmstudio.residency import choose
 from rag.tokens import count
 
 

@@ -12,7 +12,7 @@ from rag.errors import RagError
 
 if TYPE_CHECKING:
     from rag.knowledge_base import KnowledgeBase
-    from rag.lmstudio.http import Connection
+    from rag.lmstudio.client import LMStudio
     from rag.settings import Settings
 
 KbOption = Annotated[
@@ -27,6 +27,10 @@ TtlOption = Annotated[
         help="Unload models that this loads after so many idle seconds; 0: at the end, -1: never (default: 3600).",
         show_default=False,
     ),
+]
+DownloadOption = Annotated[
+    bool | None,
+    typer.Option("--download", help="Have the server download a model that is missing.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -82,11 +86,11 @@ def knowledge_base(kb: Path | None, **overrides: Any) -> "KnowledgeBase":
     return KnowledgeBase(settings=settings(kb=kb, **overrides), notify=notify)
 
 
-def connected() -> "Connection":
-    """A connection to a model server that answers, the embedded engine started if need be."""
-    from rag.lmstudio.autostart import connect
+def server() -> "LMStudio":
+    """The model server, the embedded engine started if need be."""
+    from rag.lmstudio.client import LMStudio
 
-    return connect(settings(), notify)
+    return LMStudio(settings=settings(), notify=notify)
 
 
 def console(stderr: bool = False) -> Any:

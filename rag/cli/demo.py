@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import JsonOption, connected, console, notify, print_json, settings
+from rag.cli.common import JsonOption, console, notify, print_json, server, settings
 from rag.errors import SourceNotFound
 
 if TYPE_CHECKING:
     from rag.knowledge_base import KnowledgeBase
-    from rag.lmstudio.http import Connection
+    from rag.lmstudio.client import LMStudio
     from rag.types import Answer
 
 MODELS = {"embedding": "text-embedding-all-minilm-l6-v2", "llm": "qwen2.5-coder-0.5b-instruct"}
@@ -36,8 +36,8 @@ def demo(
     from rag.knowledge_base import KnowledgeBase
 
     folder = sample_folder()
-    with connected() as connection:
-        chosen = {type_: _model(connection, type_) for type_ in MODELS}
+    with server() as lm:
+        chosen = {type_: _model(lm, type_) for type_ in MODELS}
     configured = settings(kb=kb or _demo_kb(), embedding_model=chosen["embedding"], chat_model=chosen["llm"])
     with KnowledgeBase(settings=configured, notify=notify) as base:
         notify(f"Ingesting {folder}")
@@ -82,19 +82,18 @@ def _demo_kb() -> Path:
     return Path(platformdirs.user_cache_dir(APP, appauthor=False)) / "demo.kb"
 
 
-def _model(connection: "Connection", type_: str) -> str:
+def _model(lm: "LMStudio", type_: str) -> str:
     """The demo's model, downloaded now if need be; another of the type where the server has no such download."""
     from rag.cli.models import fetch
     from rag.errors import RagError
-    from rag.lmstudio.models import list_models, server_kind
 
     key = MODELS[type_]
-    there = [model for model in list_models(connection, server_kind(connection)) if model.type == type_]
+    there = [model for model in lm.models() if model.type == type_]
     if any(model.key == key for model in there):
         return key
     try:
         notify(f"Getting {key}; this happens once.")
-        fetch(connection, key)
+        fetch(lm, key)
     except RagError:
         if not there:
             raise

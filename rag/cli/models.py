@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import rag.errors as errors
-from rag.cli.common import JsonOption, connected, console, new_app, print_json
+from rag.cli.common import JsonOption, console, new_app, print_json, server
 
 if TYPE_CHECKING:
-    from rag.lmstudio.http import Connection
-    from rag.lmstudio.models import Model, ServerKind
+    from rag.lmstudio.client import LMStudio, Running
 
 app = new_app("List, load, unload and download models of the server.", no_args_is_help=True)
 
@@ -25,8 +23,8 @@ def ls(json: JsonOption = False) -> None:
     """
     from rag.display import human_bytes, print_table
 
-    with connected() as connection:
-        _, models = _models(connection)
+    with server() as lm:
+        models = lm.models()
     if json:
         print_json({"models": [asdict(model) for model in models]})
         return
@@ -53,29 +51,10 @@ def ps(json: JsonOption = False) -> None:
 
     Example: rag models ps --json
     """
-    import time
-
     from rag.display import print_table
-    from rag.lmstudio.leases import Leases
 
-    with connected() as connection:
-        _, models = _models(connection)
-    leases, now = Leases(connection.base).all(), time.time()
-    rows: list[dict[str, object]] = []
-    for model in models:
-        for instance in model.instances:
-            lease = leases.get(instance.id)
-            rows.append(
-                {
-                    "model": model.key,
-                    "instance": instance.id,
-                    "type": model.type,
-                    "context_length": instance.context_length,
-                    "ttl_s": lease.ttl_s if lease else None,
-                    "remaining_s": _whole(lease.remaining_s(now)) if lease else None,
-                    "owner": f"lmstudio-rag, process {lease.owner.partition(':')[0]}" if lease else None,
-                }
-            )
+    with server() as lm:
+        rows = [_row(running) for running in lm.loaded()]
     if json:
         print_json({"loaded": rows})
         return
@@ -93,8 +72,18 @@ def ps(json: JsonOption = False) -> None:
     )
 
 
-def _whole(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds)
+def _row(running: "Running") -> dict[str, object]:
+    """The shape of a line of `rag models ps --json`, which scripts may rely on."""
+    owner = running.owner and f"lmstudio-rag, process {running.owner.partition(':')[0]}"
+    return {
+        "model": running.model,
+        "instance": running.instance_id,
+        "type": running.type,
+        "context_length": running.context_length,
+        "ttl_s": running.ttl_s,
+        "remaining_s": None if running.remaining_s is None else round(running.remaining_s),
+        "owner": owner,
+    }
 
 
 @app.command()
@@ -118,23 +107,8 @@ def load(
 
     Example: rag models load qwen2.5-coder-0.5b-instruct -c 8192 --ttl 600
     """
-    from rag.cli.common import notify
-    from rag.lmstudio.keeper import start_keeper
-    from rag.lmstudio.leases import FOREVER, Leases
-    from rag.lmstudio.models import ServerKind
-    from rag.lmstudio.residency import ensure
-
-    with connected() as connection:
-        kind, models = _models(connection)
-        if kind is not ServerKind.LMSTUDIO:
-            raise errors.NotSupported(
-                f"{connection.base} ({kind.value}) has no endpoint to load models; it loads by itself."
-            )
-        model = _named(models, key)
-        loaded = ensure(connection, model.type, model.key, context_length or 4096, notify, ttl_s=ttl or FOREVER)
-        if ttl:  # one that was loaded before, by us, gets the new TTL; what others loaded stays theirs
-            Leases(connection.base).set_ttl(loaded.instance_id, ttl)
-            start_keeper(Leases(connection.base))
+    with server() as lm:
+        loaded = lm.load(key, context_length=context_length or 0, ttl=ttl or -1)
     if json:
         print_json({"model": loaded.key, "instance": loaded.instance_id, "context_length": loaded.context_length})
     else:
@@ -151,23 +125,10 @@ def unload(
 
     Example: rag models unload --all
     """
-    from rag.lmstudio.leases import Leases
-    from rag.lmstudio.models import unload as unload_instance
-
     if (key is None) is not all_:
         raise typer.BadParameter("Name a model, or say --all.")
-    with connected() as connection:
-        _, models = _models(connection)
-        ids = [
-            instance.id
-            for model in models
-            for instance in model.instances
-            if all_ or key == instance.id or (key or "").lower() == model.key.lower()
-        ]
-        if key and not ids:
-            raise errors.ModelNotFound(f"{key} is not loaded. `rag models ps` lists what is.")
-        done = [id_ for id_ in ids if unload_instance(connection, id_)]
-        Leases(connection.base).forget(*done)
+    with server() as lm:
+        done = lm.unload(key)
     if json:
         print_json({"unloaded": done})
     else:
@@ -180,18 +141,16 @@ def get(key: KeyArgument, json: JsonOption = False) -> None:
 
     Example: rag models get text-embedding-all-minilm-l6-v2
     """
-    with connected() as connection:
-        fetch(connection, key, json=json)
+    with server() as lm:
+        fetch(lm, key, json=json)
 
 
-def fetch(connection: "Connection", key: str, *, json: bool = False) -> None:
+def fetch(lm: "LMStudio", key: str, *, json: bool = False) -> None:
     """Download a model through the server, with a progress bar on a terminal, lines of JSON, or one line at the end."""
-    from rag.lmstudio.models import download
-
     out = console(stderr=True)
     if json or not out.is_terminal:
         status = ""
-        for progress in download(connection, key):
+        for progress in lm.download(key):
             if json:
                 print_json({"event": "download", "model": key, **asdict(progress)})
             status = progress.status
@@ -209,21 +168,6 @@ def fetch(connection: "Connection", key: str, *, json: bool = False) -> None:
     )
     with Progress(*columns, console=out) as bar:
         task = bar.add_task(key, total=None)
-        for progress in download(connection, key):
+        for progress in lm.download(key):
             bar.update(task, completed=progress.downloaded_bytes, total=progress.total_bytes)
         bar.update(task, total=1, completed=1)
-
-
-def _models(connection: "Connection") -> "tuple[ServerKind, list[Model]]":
-    from rag.lmstudio.models import list_models, server_kind
-
-    kind = server_kind(connection)
-    return kind, list_models(connection, kind)
-
-
-def _named(models: "list[Model]", key: str) -> "Model":
-    for model in models:
-        if model.key.lower() == key.lower():
-            return model
-    names = ", ".join(model.key for model in models) or "none at all"
-    raise errors.ModelNotFound(f"The server has no model {key!r}; it has {names}. `rag models get` downloads one.")

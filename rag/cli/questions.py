@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.cli.common import JsonOption, KbOption, TtlOption, console, knowledge_base, print_json
+from rag.cli.common import DownloadOption, JsonOption, KbOption, TtlOption, console, knowledge_base, print_json
 from rag.types import Answer, Hit
 
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ def ask(
     limit: LimitOption = None,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
+    download: DownloadOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question from the documents, with checked citations.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
-    with knowledge_base(kb, chat_model=model, ttl_s=ttl) as base:
+    with knowledge_base(kb, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
             print_json(base.ask(_read(question), limit=limit).to_dict())
             return
@@ -86,7 +87,7 @@ def _streamed(base: "KnowledgeBase", question: str, limit: int | None, out: Any)
         for event in base.ask_stream(question, limit=limit):
             if isinstance(event, Answer):
                 return event
-            draft += event.text
+            draft = event.text if event.again else draft + event.text
             live.update(Text(printable(draft), style="dim"))
     raise AssertionError("a stream of events ends with an Answer")
 

@@ -3,12 +3,14 @@
 import importlib.util
 import subprocess
 import sys
+import time
 
 import rag.errors as errors
 from rag.lmstudio.http import Connection, Notify, log_notice
 from rag.settings import Settings
 
 _START_TIMEOUT_S = 60
+_PATIENCE_S = 15  # for a server that was there and is not
 
 
 def connect(settings: Settings, notify: Notify = log_notice) -> Connection:
@@ -18,8 +20,31 @@ def connect(settings: Settings, notify: Notify = log_notice) -> Connection:
     background, on the port that was asked for, and `notify` is told. Raises ServerUnreachable or EngineStartFailed.
     """
     connection = Connection(settings)
+    if not answers(connection):
+        _begin(connection, notify)
+    return connection
+
+
+def wait_for(connection: Connection, notify: Notify = log_notice) -> None:
+    """Return when a server that has answered before answers again; it is given time to come back.
+
+    LM Studio that is restarted must find its port free, so the embedded engine is started only where nobody comes.
+    Raises as `connect` does.
+    """
     if answers(connection):
-        return connection
+        return
+    notify(f"Nothing answers at {connection.base} any more; waiting up to {_PATIENCE_S} s for it to come back.")
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        if answers(connection):
+            return
+    _begin(connection, notify)
+
+
+def _begin(connection: Connection, notify: Notify) -> None:
+    """Start the embedded engine at the connection's address. Raises ServerUnreachable or EngineStartFailed."""
+    settings = connection.settings
     if not settings.engine or not connection.is_local:
         raise errors.ServerUnreachable(
             f"Nothing answers at {connection.base}. Start LM Studio's server (Developer tab, or `lms server start`); "
@@ -36,7 +61,6 @@ def connect(settings: Settings, notify: Notify = log_notice) -> Connection:
         raise errors.EngineStartFailed(
             f"The engine started but does not answer at {connection.base}. See: rag engine logs"
         )
-    return connection
 
 
 def answers(connection: Connection) -> bool:

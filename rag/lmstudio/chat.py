@@ -1,35 +1,58 @@
-"""Messages to text, as it comes, with reasoning kept apart."""
+"""Messages to text, as it comes, with reasoning and tool calls kept apart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import rag.errors as errors
 from rag.lmstudio.http import Notify, log_notice
-from rag.lmstudio.residency import LoadedModel, Resident, check_answering
+from rag.lmstudio.residency import LOST, LoadedModel, Resident, check_answering
 from rag.settings import Settings
 
-Message = dict[str, str]  # {"role": "user", "content": "…"}
+Message = Mapping[str, Any]  # {"role": "user", "content": "…"}, or another of OpenAI's forms
 
 UNKNOWN_CONTEXT = 4096  # tokens, where a server does not say what it loaded
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model wants called; `arguments` is what it wrote, which should be a JSON object."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer. The last has a `finish_reason` (`stop`, `length`) and, if the server counts, `usage`."""
+    """A piece of an answer. The last has a `finish_reason` (`stop`, `length`, `tool_calls`) and, if counted, `usage`.
+
+    `again` says that all text before this piece is void: the model was lost under it and, asked again, said something
+    else.
+    """
 
     text: str = ""
     reasoning: str = ""
     finish_reason: str | None = None
     usage: dict[str, int] = field(default_factory=dict)
+    tool_calls: tuple[ToolCall, ...] = ()
+    again: bool = False
 
 
 class ChatModel:
     """Asks the server's chat model."""
 
-    def __init__(self, settings: Settings, wanted: str | None = None, notify: Notify = log_notice) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        wanted: str | None = None,
+        notify: Notify = log_notice,
+        *,
+        context_length: int | None = None,
+    ) -> None:
         self._settings = settings
-        self._resident = Resident(settings, "llm", wanted or settings.chat_model, settings.chat_context, notify)
+        self._fixed_context = context_length or settings.chat_context
+        self._resident = Resident(settings, "llm", wanted or settings.chat_model, self._fixed_context, notify)
 
     @property
     def model(self) -> LoadedModel:
@@ -41,60 +64,134 @@ class ChatModel:
         """How many tokens of prompt and answer together the loaded model takes."""
         return self.model.context_length or UNKNOWN_CONTEXT
 
+    def reserve(self, tokens: int) -> int:
+        """Load the model with a context of so many tokens, if it can be; returns how many it takes.
+
+        A context that the settings name is left as it is.
+        """
+        if not self._fixed_context:
+            self._resident.reserve(tokens)
+        return self.context_length
+
     def close(self) -> None:
-        """Close the connection; the model stays loaded."""
+        """Close the connection; the model stays loaded for its TTL."""
         self._resident.close()
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> Iterator[Delta]:
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        tool_choice: str = "auto",
+        response_format: Mapping[str, Any] | None = None,
+    ) -> Iterator[Delta]:
         """The answer in pieces. Raises ContextOverflow, or another ServerError, also in the middle of a stream.
 
-        A model that is gone is loaded again as long as nothing was said; half an answer is not started over.
+        A model that is lost is loaded again, once, and asked again: what it has said is not said twice as long as it
+        says the same, and a Delta with `again` tells where it does not. `tools` and `response_format` have OpenAI's
+        form; LM Studio takes only words as `tool_choice`: auto, none, required.
         """
+        body: dict[str, Any] = {
+            "messages": list(messages),
+            "max_tokens": max_tokens,
+            "temperature": self._settings.temperature if temperature is None else temperature,
+        }
+        if tools:
+            body |= {"tools": list(tools), "tool_choice": tool_choice}
+        if response_format is not None:
+            body["response_format"] = response_format
+        said = ""
         with self._resident.busy():
-            yield from self._stream(messages, max_tokens)
+            deltas = self._resident.using(lambda loaded: self._begun(loaded, body))
+            model = self.model
+            try:
+                for delta in deltas:
+                    said += delta.text
+                    yield delta
+                return
+            except LOST as exc:
+                self._resident.lost(model, exc)
+        with self._resident.busy() as loaded:
+            yield from _after(said, self._begun(loaded, body))
 
-    def _stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[Delta]:
-        chunks, first = self._resident.using(lambda model: self._open(model, messages, max_tokens))
-        finish: str | None = None
-        usage: dict[str, int] = {}
-        with self._resident.connection.translated_openai():
-            for chunk in _chained(first, chunks):
-                if chunk.usage is not None:
-                    usage = {
-                        "prompt_tokens": chunk.usage.prompt_tokens,
-                        "completion_tokens": chunk.usage.completion_tokens,
-                        "total_tokens": chunk.usage.total_tokens,
-                    }
-                for choice in chunk.choices or ():
-                    finish = choice.finish_reason or finish
-                    delta = choice.delta
-                    reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None) or ""
-                    if delta.content or reasoning:
-                        yield Delta(text=delta.content or "", reasoning=str(reasoning))
-        if finish is None:
-            # Some builds answer a prompt that is too long with a well-formed stream that holds nothing.
-            raise errors.BadReply(f"{self.model.key} ended its answer without a reason. Is the prompt too long for it?")
-        yield Delta(finish_reason=finish, usage=usage)
-
-    def _open(self, model: LoadedModel, messages: Sequence[Message], max_tokens: int) -> tuple[Iterator[Any], Any]:
+    def _begun(self, model: LoadedModel, body: dict[str, Any]) -> Iterator[Delta]:
         """Start the request and wait for its first chunk, which shows who answers."""
         connection = self._resident.connection
         with connection.translated_openai():
             stream = connection.openai.chat.completions.create(
                 model=model.instance_id,
-                messages=cast("Any", list(messages)),
-                max_tokens=max_tokens,
-                temperature=self._settings.temperature,
                 stream=True,
                 stream_options={"include_usage": True},
                 extra_body=self._resident.request_fields,
+                **cast("Any", body),
             )
             chunks = iter(stream)
             first = next(chunks, None)
         if first is None:
             raise errors.BadReply(f"{connection.base} sent an empty stream for {model.instance_id}.")
         check_answering(model, first.model)
-        return chunks, first
+        return self._deltas(first, chunks)
+
+    def _deltas(self, first: Any, rest: Iterator[Any]) -> Iterator[Delta]:
+        finish: str | None = None
+        usage: dict[str, int] = {}
+        calls: dict[int, dict[str, str]] = {}
+        silent = True
+        with self._resident.connection.translated_openai():
+            for chunk in _chained(first, rest):
+                if chunk.usage is not None:
+                    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+                    usage = {name: getattr(chunk.usage, name) for name in names}
+                for choice in chunk.choices or ():
+                    finish = choice.finish_reason or finish
+                    delta = choice.delta
+                    _collect(calls, delta.tool_calls or ())
+                    reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None) or ""
+                    if delta.content or reasoning:
+                        silent = False
+                        yield Delta(text=delta.content or "", reasoning=str(reasoning))
+        if finish is None or (silent and not calls and finish != "length"):
+            # Some builds answer a prompt that is too long with a well-formed stream that holds nothing.
+            raise errors.ContextOverflow(
+                f"{self.model.key} ended its answer without a word, as LM Studio does where a prompt is longer than "
+                f"the context of {self.context_length} tokens."
+            )
+        yield Delta(
+            finish_reason=finish,
+            usage=usage,
+            tool_calls=tuple(ToolCall(**call) for _, call in sorted(calls.items())),
+        )
+
+
+def _collect(calls: dict[int, dict[str, str]], pieces: Sequence[Any]) -> None:
+    """Put the pieces of tool calls, as a stream brings them, to those that came before."""
+    for piece in pieces:
+        call = calls.setdefault(piece.index or 0, {"id": "", "name": "", "arguments": ""})
+        call["id"] = piece.id or call["id"] or f"call_{piece.index or 0}"
+        if piece.function is not None:
+            call["name"] += piece.function.name or ""
+            call["arguments"] += piece.function.arguments or ""
+
+
+def _after(said: str, deltas: Iterator[Delta]) -> Iterator[Delta]:
+    """An answer that is given again, without what was `said` before as long as it is the same."""
+    repeated, same = "", bool(said)
+    for delta in deltas:
+        if not same or delta.finish_reason:
+            if same and repeated != said:
+                yield Delta(again=True, text=repeated)  # this time it ended sooner
+            yield delta
+            continue
+        repeated += delta.text
+        if said.startswith(repeated):
+            continue
+        same = False
+        if repeated.startswith(said):
+            yield Delta(text=repeated[len(said) :])
+        else:
+            yield Delta(text=repeated, again=True)
 
 
 def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -17,7 +17,6 @@ from rag.tokens import count
 FloatVector = npt.NDArray[np.float32]  # 1-D
 FloatMatrix = npt.NDArray[np.float32]  # 2-D, one row a text
 
-_PREFERRED_CONTEXT = 2048
 _MARGIN = 0.9  # of the context is used; the token count is an estimate
 _UNKNOWN_CONTEXT = 512  # where the server does not say: what the smallest embedding models take
 
@@ -31,7 +30,8 @@ class Embedder:
 
     def __init__(self, settings: Settings, wanted: str | None = None, notify: Notify = log_notice) -> None:
         self._settings = settings
-        self._resident = Resident(settings, "embedding", wanted or settings.embedding_model, _PREFERRED_CONTEXT, notify)
+        needed = 2 * settings.chunk_tokens + 100  # a chunk by another tokenizer, its headings and the prefix
+        self._resident = Resident(settings, "embedding", wanted or settings.embedding_model, needed, notify)
         self._dimension: int | None = None
         self.requests = 0
         self.parts_made = 0

@@ -22,6 +22,10 @@ DEFAULT_PORT = 1234
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _GONE = re.compile(r"no models loaded|was unloaded|not loaded|model unloaded|has crashed", re.IGNORECASE)
+_MEMORY = re.compile(
+    r"insufficient (system )?(resources|memory)|out of memory|not enough memory|failed to allocate|unable to allocate",
+    re.IGNORECASE,
+)
 _OVERFLOW = re.compile(r"context (length|size|window)|n_ctx|n_keep|tokens to keep", re.IGNORECASE)
 
 
@@ -65,6 +69,8 @@ def _classified(status: int, message: str, kinds: str) -> errors.ServerError:
         return errors.Unauthorized(f"{_without_token(message)} Set LM_API_TOKEN to a token of this server.")
     if _GONE.search(message):
         return errors.ModelGone(message)
+    if _MEMORY.search(message):
+        return errors.NotEnoughMemory(message)
     if "exceed_context_size" in kinds or _OVERFLOW.search(message):
         return errors.ContextOverflow(message)
     if "model_load_failed" in kinds or "failed to load" in message.lower():

@@ -112,6 +112,16 @@ class Leases:
                 unload()
                 self._write({id_: kept for id_, kept in self.all().items() if id_ != instance_id})
 
+    def end_idle(self, instance_id: str, unload: Callable[[], object]) -> bool:
+        """Unload an instance before its time and drop its lease, unless somebody is using it at this moment."""
+        with self._lock():
+            lease = self.all().get(instance_id)
+            if lease is None or any(map(is_alive, lease.users)):
+                return False
+            unload()
+            self._write({id_: kept for id_, kept in self.all().items() if id_ != instance_id})
+            return True
+
     def _touch(
         self, instance_id: str, change: Callable[[tuple[str, ...]], tuple[str, ...]], ttl_s: int | None = None
     ) -> dict[str, Lease]:

@@ -1,17 +1,31 @@
-"""Keep the models that we use loaded: choose, reuse or load them, and load them again when they are gone."""
+"""Keep the models that we use loaded: reuse or load them, and load them again when they are gone."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import rag.errors as errors
-from rag.lmstudio.autostart import connect
+from rag.lmstudio.autostart import connect, wait_for
+from rag.lmstudio.choice import EXAMPLE, NAMES, SETTING, candidates, choose, named
 from rag.lmstudio.http import Connection, Notify, log_notice
 from rag.lmstudio.keeper import start_keeper
 from rag.lmstudio.leases import FOREVER, Leases
-from rag.lmstudio.models import Instance, Model, ModelType, ServerKind, list_models, load, server_kind, unload
+from rag.lmstudio.memory import affordable_context, free_memory, load_affordable
+from rag.lmstudio.models import (
+    Instance,
+    Model,
+    ModelType,
+    ServerKind,
+    download,
+    list_models,
+    server_kind,
+    unload,
+)
 from rag.settings import Settings, state_dir
 
 if TYPE_CHECKING:
@@ -19,9 +33,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAMES: dict[ModelType, str] = {"embedding": "embedding model", "llm": "chat model"}
-_EXAMPLE: dict[ModelType, str] = {"embedding": "text-embedding-all-minilm-l6-v2", "llm": "qwen2.5-coder-0.5b-instruct"}
-_SETTING: dict[ModelType, str] = {"embedding": "RAG_EMBEDDING_MODEL", "llm": "RAG_CHAT_MODEL"}
+# What to load where nothing large enough is loaded: the server's own default for a chat, as much as most embedders have
+# been trained for. An instance that is loaded already needs only to hold what will be sent.
+_ROOMY: dict[ModelType, int] = {"llm": 4096, "embedding": 2048}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +56,6 @@ class LoadedModel:
     leased: bool = False  # by one of our processes: it is ours to unload
 
 
-def choose(models: Sequence[Model], type_: ModelType, wanted: str | None) -> Model:
-    """The wanted model, else one that is loaded, else one that is on disk, of the right type.
-
-    Raises ModelNotFound with the names to choose from, or with the command that gets one.
-    """
-    of_type = [model for model in models if model.type == type_]
-    if wanted:
-        names = {wanted.lower()}
-        for model in models:
-            if model.key.lower() in names or any(instance.id == wanted for instance in model.instances):
-                if model.type != type_:
-                    raise errors.ModelNotFound(f"{wanted} is not {_a(type_)}. {_offered(of_type, type_)}")
-                return model
-        raise errors.ModelNotFound(f"The server has no model {wanted!r}. {_offered(of_type, type_)}")
-    if not of_type:
-        raise errors.ModelNotFound(f"The server has no {_NAMES[type_]}. {_offered(of_type, type_)}")
-    return next((model for model in of_type if model.instances), of_type[0])
-
-
-def _a(type_: ModelType) -> str:
-    return f"{'an' if type_ == 'embedding' else 'a'} {_NAMES[type_]}"
-
-
-def _offered(models: Sequence[Model], type_: ModelType) -> str:
-    if not models:
-        return f"Get {_a(type_)} with: rag models get {_EXAMPLE[type_]}"
-    return (
-        f"{_NAMES[type_].capitalize()}s there: {', '.join(model.key for model in models)} ({_SETTING[type_]} sets one)."
-    )
-
-
 def ensure(
     connection: Connection,
     type_: ModelType,
@@ -81,19 +64,23 @@ def ensure(
     notify: Notify = log_notice,
     *,
     ttl_s: int = FOREVER,
+    in_hand: Collection[str] = (),
 ) -> LoadedModel:
     """A loaded model of this type whose context holds at least `context_length` tokens, or as many as it can.
 
     Reuses an instance that is large enough, whoever loaded it; else loads one explicitly, under a lock, so that
-    processes which start together load one copy, and leases it: after `ttl_s` idle seconds it is unloaded. Servers
-    that manage nothing are trusted to load by themselves.
+    processes which start together load one copy, and leases it: after `ttl_s` idle seconds it is unloaded. A smaller
+    copy of ours that is idle makes way for it. Where memory is short, idle models of ours are unloaded, except those
+    `in_hand`, and a smaller context is tried. Servers that manage nothing are trusted to load by themselves.
     """
     kind = server_kind(connection)
     leases = Leases(connection.base)
     leased = leases.all()  # read first: what is not listed any more after it may have just expired
-    models = list_models(connection, kind)
+    models = _listed(connection, kind, type_, wanted, notify)
     _reconcile(leases, models)
     model = choose(models, type_, wanted)
+    if not wanted:
+        _say_choice(model, candidates(models, type_), notify)
     if kind is not ServerKind.LMSTUDIO:
         context = model.instances[0].context_length if model.instances else None
         return _loaded(model, Instance(model.key, context), kind)
@@ -105,15 +92,66 @@ def ensure(
         model = choose(list_models(connection, kind), type_, model.key)  # another process may have been first
         if found := _large_enough(model, needed):
             return _loaded(model, found, kind, leased=found.id in leased)
-        notify(f"Loading {model.key} with a context of {needed} tokens.")
-        mine = load(connection, model.key, needed)
-        instance = _only_one(connection, model, mine, needed)
-        if instance != mine:
-            return _loaded(model, instance, kind)
+        model = _without_idle_copies(connection, model, leases, notify)
+        context = _context_to_load(model, needed)
+        notify(f"Loading {model.key} with a context of {context} tokens.")
+        mine = load_affordable(
+            connection, model, context, notify, in_hand=in_hand, enough=lambda less: _large_enough(model, less)
+        )
+        instance = _only_one(connection, model, mine, min(needed, mine.context_length or needed))
+        if instance != mine or mine in model.instances:
+            return _loaded(model, instance, kind, leased=instance.id in leases.all())
         leases.loaded(instance.id, model.key, ttl_s)
         if ttl_s != FOREVER:
             start_keeper(leases)
         return _loaded(model, instance, kind, leased=True)
+
+
+def _listed(
+    connection: Connection, kind: ServerKind, type_: ModelType, wanted: str | None, notify: Notify
+) -> list[Model]:
+    """The server's models, with the one that is missing downloaded first where the settings allow it."""
+    models = list_models(connection, kind)
+    missing = named(models, wanted) is None if wanted else not candidates(models, type_)
+    if not missing or not connection.settings.download or kind is not ServerKind.LMSTUDIO:
+        return models
+    key = wanted or EXAMPLE[type_]
+    notify(f"The server has no {wanted or NAMES[type_]}; downloading {key}.")
+    tenth = 0
+    for progress in download(connection, key):
+        if progress.total_bytes and (now := 10 * progress.downloaded_bytes // progress.total_bytes) > tenth:
+            tenth = now
+            notify(f"{key}: {10 * tenth} % of {progress.total_bytes / 1e6:.0f} MB")
+    return list_models(connection, kind)
+
+
+def _say_choice(model: Model, among: Collection[Model], notify: Notify) -> None:
+    if len(among) > 1:
+        why = "which is loaded" if model.instances else "the first on the server's list"
+        notify(
+            f"Using {model.key} as {NAMES[model.type]}, {why} ({len(among)} are there; {SETTING[model.type]} sets one)."
+        )
+
+
+def _context_to_load(model: Model, needed: int) -> int:
+    """Some room beyond what is needed now, so that the next, longer question finds it large enough."""
+    context = max(needed, _ROOMY[model.type])
+    if context > _ROOMY[model.type]:
+        context = -(-context // 2048) * 2048
+    if model.type == "llm":
+        context = min(context, affordable_context(model, free_memory()))
+    return min(context, model.max_context_length or context)
+
+
+def _without_idle_copies(connection: Connection, model: Model, leases: Leases, notify: Notify) -> Model:
+    """The model without copies that we loaded, that are too small now and that nobody uses."""
+    kept: list[Instance] = []
+    for instance in model.instances:
+        if leases.end_idle(instance.id, partial(unload, connection, instance.id)):
+            notify(f"Unloaded {instance.id}, whose context of {instance.context_length} tokens is too small now.")
+        else:
+            kept.append(instance)
+    return replace(model, instances=tuple(kept))
 
 
 def _reconcile(leases: Leases, models: Sequence[Model]) -> None:
@@ -164,8 +202,11 @@ def _load_lock(connection: Connection, key: str) -> "FileLock":
     return Lock(folder / f"load-{name}.lock", timeout=connection.settings.timeout_s)
 
 
+_residents: "weakref.WeakSet[Resident]" = weakref.WeakSet()  # of this process: what they hold is not idle
+
+
 class Resident:
-    """One model of one server, loaded at the first use and again when it has gone.
+    """One model of one server, loaded at the first use and again when it has gone. Safe to use from several threads.
 
     Holds the connection, so that a server which was restarted under us is found, or started, again.
     """
@@ -176,24 +217,47 @@ class Resident:
         self.settings = settings
         self._type, self._wanted, self._context, self._notify = type_, wanted, context_length, notify
         self._connection: Connection | None = None
+        self._in_doubt = False  # whether the server may be gone
         self._model: LoadedModel | None = None
+        self._changing = threading.RLock()
+        _residents.add(self)
 
     @property
     def connection(self) -> Connection:
         """The connection, made at the first use. Raises ServerUnreachable."""
-        if self._connection is None:
-            self._connection = connect(self.settings, self._notify)
-        return self._connection
+        with self._changing:
+            if self._connection is None:
+                self._connection = connect(self.settings, self._notify)
+            elif self._in_doubt:
+                wait_for(self._connection, self._notify)
+            self._in_doubt = False
+            return self._connection
 
     @property
     def model(self) -> LoadedModel:
         """The loaded model. Raises ServerError."""
-        if self._model is None:
-            self._model = ensure(
-                self.connection, self._type, self._wanted, self._context, self._notify, ttl_s=self.settings.ttl_s
-            )
-            self._wanted = self._model.key  # a reload must not choose another one
-        return self._model
+        with self._changing:
+            if self._model is None:
+                self._model = ensure(
+                    self.connection,
+                    self._type,
+                    self._wanted,
+                    self._context,
+                    self._notify,
+                    ttl_s=self.settings.ttl_s,
+                    in_hand=[other._model.instance_id for other in list(_residents) if other._model is not None],
+                )
+                self._wanted = self._model.key  # a reload must not choose another one
+            return self._model
+
+    def reserve(self, tokens: int) -> LoadedModel:
+        """The loaded model, loaded anew with a larger context where `tokens` need one and the machine allows it."""
+        with self._changing:
+            if tokens > self._context:  # what was asked for before was granted, or cannot be had
+                self._context = tokens
+                if self._model is not None and tokens > (self._model.context_length or tokens):
+                    self._model = None
+            return self.model
 
     def close(self) -> None:
         """Close the connection; the model stays loaded for its TTL, and is unloaded now where that is 0."""
@@ -204,9 +268,6 @@ class Resident:
                     unload(self._connection, self._model.instance_id)
                 leases.forget(self._model.instance_id)
                 self._model = None
-        self._disconnect()
-
-    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -223,7 +284,7 @@ class Resident:
                     return
             # Its time was over. A request to it would not fail: the server would load it just in time, with a context
             # of its own choice, to be evicted by the next model that is loaded so.
-            self._model = None
+            self._forget(model)
 
     @property
     def request_fields(self) -> dict[str, int]:
@@ -233,15 +294,28 @@ class Resident:
 
     def using(self, call: Callable[[LoadedModel], T]) -> T:
         """The result of `call`, made again once with the model loaded anew if it, or its server, had gone."""
+        model = self.model  # where choosing or loading fails, it would again
         try:
+            return call(model)
+        except LOST as exc:
+            self.lost(model, exc)
             return call(self.model)
-        except (errors.ModelGone, errors.WrongModel, errors.ModelNotFound, errors.ServerUnreachable) as exc:
-            if self._model is None:  # it was never there: choosing or loading failed, and would again
-                raise
-            self._notify(f"{self._model.key} is gone ({exc}); loading it again.")
+
+    def lost(self, model: LoadedModel, why: errors.ServerError) -> None:
+        """Tell that the model has gone, and load it anew at its next use."""
+        if self._forget(model):  # of several threads that see it, one tells
+            self._notify(f"{model.key} is gone ({why}); loading it again.")
+
+    def _forget(self, model: LoadedModel) -> bool:
+        with self._changing:
+            if self._model is not model:
+                return False
             self._model = None
-            self._disconnect()
-            return call(self.model)
+            self._in_doubt = True
+            return True
+
+
+LOST = (errors.ModelGone, errors.WrongModel, errors.ModelNotFound, errors.ServerUnreachable)
 
 
 def check_answering(model: LoadedModel, answered: str | None) -> None:
