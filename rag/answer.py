@@ -57,8 +57,8 @@ def answer_stream(question: str, hits: Sequence[Hit], model: ChatModel, *, answe
     if not hits:
         yield _abstained(question, (), "", "nothing in the documents resembles the question", {}, {})
         return
-    everything = sum(_tokens(_passage(n, hit)) for n, hit in enumerate(hits, 1)) + _tokens(_PROMPT + question)
-    room = model.reserve(everything + answer_tokens + _TEMPLATE_TOKENS) - answer_tokens - _TEMPLATE_TOKENS
+    rest = answer_tokens + _TEMPLATE_TOKENS
+    room = model.reserve(_cost(question, hits) + rest) - rest
     for attempt in range(_OVERFLOW_TRIES):
         passages = packed(question, hits, room)
         said: list[str] = []
@@ -78,9 +78,13 @@ def answer_stream(question: str, hits: Sequence[Hit], model: ChatModel, *, answe
             # The estimate was too low for this model; nothing was said yet, so ask again with less.
             if said or attempt == _OVERFLOW_TRIES - 1:
                 raise
-            room //= 2
+            room = min(room, _cost(question, passages)) // 2
     timings = {"first_token": first or 0.0, "answer": time.perf_counter() - began}
     yield checked(question, "".join(said), passages, model.model.key, usage, timings)
+
+
+def _cost(question: str, passages: Sequence[Hit]) -> int:
+    return _tokens(_PROMPT + question) + sum(_tokens(_passage(n, hit)) for n, hit in enumerate(passages, 1))
 
 
 def packed(question: str, hits: Sequence[Hit], room: int) -> list[Hit]:

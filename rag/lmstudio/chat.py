@@ -52,7 +52,14 @@ class ChatModel:
     ) -> None:
         self._settings = settings
         self._fixed_context = context_length or settings.chat_context
-        self._resident = Resident(settings, "llm", wanted or settings.chat_model, self._fixed_context, notify)
+        self._resident = Resident(
+            settings,
+            "llm",
+            wanted or settings.chat_model,
+            self._fixed_context,
+            notify,
+            exactly=bool(self._fixed_context),
+        )
 
     @property
     def model(self) -> LoadedModel:

@@ -164,7 +164,9 @@ class LMStudio:
             )
         if self.kind is ServerKind.LEGACY:
             return self._load_just_in_time(model_type, wanted, ttl_s)
-        loaded = ensure(self.connection, model_type, wanted, context_length, self.notify, ttl_s=ttl_s)
+        loaded = ensure(
+            self.connection, model_type, wanted, context_length, self.notify, ttl_s=ttl_s, exactly=context_length > 0
+        )
         leases = Leases(self.connection.base)
         if ttl is not None and loaded.leased:
             leases.set_ttl(loaded.instance_id, ttl_s)

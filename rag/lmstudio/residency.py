@@ -64,10 +64,12 @@ def ensure(
     notify: Notify = log_notice,
     *,
     ttl_s: int = FOREVER,
+    exactly: bool = False,
     in_hand: Collection[str] = (),
 ) -> LoadedModel:
     """A loaded model of this type whose context holds at least `context_length` tokens, or as many as it can.
 
+    What has to be loaded gets some room beyond that, unless `exactly` so many tokens are wanted.
     Reuses an instance that is large enough, whoever loaded it; else loads one explicitly, under a lock, so that
     processes which start together load one copy, and leases it: after `ttl_s` idle seconds it is unloaded. A smaller
     copy of ours that is idle makes way for it. Where memory is short, idle models of ours are unloaded, except those
@@ -93,7 +95,7 @@ def ensure(
         if found := _large_enough(model, needed):
             return _loaded(model, found, kind, leased=found.id in leased)
         model = _without_idle_copies(connection, model, leases, notify)
-        context = _context_to_load(model, needed)
+        context = needed if exactly else _context_to_load(model, needed)
         notify(f"Loading {model.key} with a context of {context} tokens.")
         mine = load_affordable(
             connection, model, context, notify, in_hand=in_hand, enough=lambda less: _large_enough(model, less)
@@ -212,10 +214,18 @@ class Resident:
     """
 
     def __init__(
-        self, settings: Settings, type_: ModelType, wanted: str | None, context_length: int, notify: Notify = log_notice
+        self,
+        settings: Settings,
+        type_: ModelType,
+        wanted: str | None,
+        context_length: int,
+        notify: Notify = log_notice,
+        *,
+        exactly: bool = False,
     ) -> None:
         self.settings = settings
         self._type, self._wanted, self._context, self._notify = type_, wanted, context_length, notify
+        self._exactly = exactly
         self._connection: Connection | None = None
         self._in_doubt = False  # whether the server may be gone
         self._model: LoadedModel | None = None
@@ -245,6 +255,7 @@ class Resident:
                     self._context,
                     self._notify,
                     ttl_s=self.settings.ttl_s,
+                    exactly=self._exactly,
                     in_hand=[other._model.instance_id for other in list(_residents) if other._model is not None],
                 )
                 self._wanted = self._model.key  # a reload must not choose another one
