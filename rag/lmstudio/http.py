@@ -64,7 +64,9 @@ def error_in(status: int, body: Any) -> errors.ServerError | None:
 def _classified(status: int, message: str, kinds: str) -> errors.ServerError:
     """Sort by what the caller must do next. JIT failures all carry the code model_not_found, so text comes first."""
     if message.startswith("Unexpected endpoint"):
-        return errors.NotSupported(message)
+        return errors.NotSupported(
+            f"{message} Is it the server's address, without a path, and is LM Studio up to date?"
+        )
     if status in (401, 403) or "invalid_api_key" in kinds:
         return errors.Unauthorized(f"{_without_token(message)} Set LM_API_TOKEN to a token of this server.")
     if _GONE.search(message):
