@@ -24,6 +24,7 @@ from rag.evaluate import read_questions
 from rag.knowledge_base import KnowledgeBase
 from rag.settings import Settings
 
+RAG = "from rag.cli.app import main; main()"
 DATA = Path(__file__).parents[1] / "data"
 PORT, QUESTIONS, PROCESSES = 4319, 100, 8
 EMBED, CHAT, THIRD = "text-embedding-all-minilm-l6-v2", "smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct"
@@ -92,7 +93,7 @@ def _processes(kb: Path, other: httpx2.Client, started: Any) -> dict[str, Any]:
         "RAG_TOP_K": "2",
         "RAG_ENGINE": "0",
     }
-    command = [sys.executable, "-m", "rag.cli.app", "ask", "How long is the warranty?", "--json"]
+    command = [sys.executable, "-c", RAG, "ask", "How long is the warranty?", "--json"]
     running = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(PROCESSES)
