@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from rag.errors import TooBig
 
@@ -127,7 +127,8 @@ class Counted(io.RawIOBase):
         return self._stream.tell()
 
     def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
-        block = self._stream.read(len(buffer))
+        # One piece of the packed data at a time: what stands before a damaged place is read.
+        block = cast("io.BufferedIOBase", self._stream).read1(len(buffer))
         self._budget.spend(len(block))
         buffer[: len(block)] = block
         return len(block)
