@@ -18,9 +18,10 @@ from ingest.mail import parse_mail
 from ingest.mailbox import messages
 from ingest.markdown import parse_markdown
 from ingest.markup import parse_xml
-from ingest.members import Budget, Member, Names, ReadOptions, Unread
+from ingest.members import REST, Budget, Member, Names, ReadOptions, Unread
 from ingest.notebook import parse_notebook
 from ingest.org import parse_org
+from ingest.pages import parse_pages
 from ingest.pdf import parse_pdf
 from ingest.record_files import RECORD_KINDS, record_documents
 from ingest.records import parse_csv, parse_json, parse_json_lines
@@ -29,7 +30,7 @@ from ingest.sheets import parse_xlsx
 from ingest.subtitles import parse_subtitles
 from ingest.tex import parse_tex
 from ingest.text import looks_binary, parse_text
-from rag.errors import ParseError, UnreadableDocument, UnsupportedFormat
+from rag.errors import ParseError, TooBig, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
 
 __all__ = ["SUFFIXES", "ReadOptions", "Unread", "parse", "read_all", "supported"]
@@ -110,7 +111,18 @@ def _documents(
 
 def _each(inside: Iterator[Member | Unread], source: str, budget: Budget, depth: int) -> Iterator[Document | Unread]:
     """The documents in each member; one that cannot be read does not end the others."""
-    for member in inside:
+    some = False
+    while True:
+        try:
+            member = next(inside, None)
+        except (TooBig, *DAMAGE) as exc:
+            if not some and not isinstance(exc, TooBig):
+                raise UnreadableDocument(f"{source} is damaged: {one_line(str(exc))[:200]}") from exc
+            yield Unread(f"{source}/{REST}", one_line(str(exc)))
+            return
+        if member is None:
+            return
+        some = True
         if isinstance(member, Unread):
             yield member
             continue
@@ -239,6 +251,7 @@ _READERS: dict[str, Reader] = {
     ".xlsx": parse_xlsx,
     ".xlsm": parse_xlsx,
     ".epub": parse_epub,
+    ".pages": parse_pages,
     ".odt": parse_odt,
     ".eml": parse_mail,
     ".mht": parse_mail,
@@ -253,7 +266,7 @@ _WITH_ATTACHMENTS: dict[str, AttachmentReader] = {
 SUFFIXES = frozenset(_READERS) | PACKED | ARCHIVES | {".tgz", ".tbz2", ".txz", ".mbox", ".docm", ".dotx", ".pptm"}
 # Kinds that are told by their content and are never text, whether or not there is a reader for them here.
 _BINARY_KINDS = frozenset(
-    ".bin .zip .tar .7z .rar .sqlite .a .elf .ole .odf .xlsb .pages .doc .xls .ppt .msg .rtf .ods .odp "
+    ".bin .zip .tar .7z .rar .sqlite .a .elf .ole .odf .xlsb .doc .xls .ppt .msg .rtf .ods .odp "
     ".png .jpg .gif .bmp .tif .webp".split()
 )
 # Not worth a look: a folder of programs, music or films has thousands of them.
