@@ -51,6 +51,12 @@ def members(stream: BinaryIO, kind: str, source: str, budget: Budget) -> Iterato
     return _zipped(stream, source, budget) if kind == ".zip" else _tarred(stream, budget)
 
 
+def unpacked_size(data: bytes) -> int:
+    """What the parts of a zip-based document unpack to, in bytes: no reader gets more than is said here."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return sum(info.file_size for info in archive.infolist())
+
+
 def _zipped(stream: BinaryIO, source: str, budget: Budget) -> Iterator[Member | Unread]:
     names = Names()
     with zipfile.ZipFile(stream) as archive:

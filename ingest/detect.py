@@ -12,9 +12,12 @@ from typing import BinaryIO
 
 from ingest import ole
 from ingest.text import head_text, looks_binary
-from rag.errors import UnreadableDocument
+from rag.errors import TooBig, UnreadableDocument
 
 HEAD_BYTES = 4096
+_ZIP_TAIL = 66_000
+_SEE_ZIP64 = 0xFFFFFFFF
+_LONGEST_DIRECTORY = 32 << 20  # some 300,000 files; listing them takes ten times the memory
 
 ZIPPED = frozenset({".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt", ".ods", ".odp"})
 _OLD_OFFICE = frozenset({".doc", ".xls", ".ppt", ".msg", ".rtf"})
@@ -55,7 +58,7 @@ def kind_of(stream: BinaryIO, name: str, source: str) -> str:
     """What a file is, as a suffix: `.bin` for binary data of no known kind, its own for a text of any kind.
 
     `stream` can be moved and is left at its start. Raises UnreadableDocument for a file whose content is not what its
-    name says and no other document either, and for one that is encrypted.
+    name says and no other document either, and for one that is encrypted; TooBig.
     """
     named = suffix_of(name)
     head = stream.read(HEAD_BYTES)
@@ -160,8 +163,24 @@ def _misnamed(named: str, source: str) -> str:
     return f"{source} is not a {named} file, whatever its name says: it seems damaged or misnamed"
 
 
+def _directory_size(stream: BinaryIO) -> int:
+    """How many bytes the list of a zip's files takes, 0 where there is none to be found."""
+    size = stream.seek(0, 2)
+    stream.seek(max(0, size - _ZIP_TAIL))
+    tail = stream.read(_ZIP_TAIL)
+    stream.seek(0)
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + 16 > len(tail):
+        return 0
+    found = int.from_bytes(tail[at + 12 : at + 16], "little")
+    large = tail.rfind(b"PK\x06\x06")
+    return int.from_bytes(tail[large + 40 : large + 48], "little") if found == _SEE_ZIP64 and large >= 0 else found
+
+
 def _zip_kind(stream: BinaryIO, source: str) -> str:
     """Which of the zip-based kinds it is."""
+    if _directory_size(stream) > _LONGEST_DIRECTORY:
+        raise TooBig(f"{source} is a zip of too many files to list; unpack it yourself")
     try:
         with zipfile.ZipFile(stream) as archive:
             names = set(archive.namelist())

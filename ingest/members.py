@@ -83,6 +83,11 @@ class Budget:
         if self._spent > self._most:
             raise TooBig(f"it unpacks to more than {self._most // _MIB} MiB; unpack it yourself if that is right")
 
+    def allow(self, size: int) -> None:
+        """Check what a document will unpack to by its own account. Raises TooBig."""
+        if self._spent + size > self._most:
+            raise TooBig(f"it unpacks to more than {self._most // _MIB} MiB")
+
     def count_member(self) -> None:
         """Count one more file inside the file. Raises TooBig."""
         self._members += 1

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ingest.archive import ARCHIVES, DAMAGE, PACKED, members, name_inside, unpacked
+from ingest.archive import ARCHIVES, DAMAGE, PACKED, members, name_inside, unpacked, unpacked_size
 from ingest.asciidoc import parse_asciidoc
 from ingest.attachments import mail_and_attachments
 from ingest.blocks import one_line
 from ingest.code import LANGUAGES, parse_code
-from ingest.detect import HEAD_BYTES, kind_of, marked, suffix_of
+from ingest.detect import HEAD_BYTES, ZIPPED, kind_of, marked, suffix_of
 from ingest.elements import parse_docx, parse_epub, parse_html, parse_odt, parse_pptx
 from ingest.mail import parse_mail
 from ingest.mailbox import messages
@@ -49,10 +49,10 @@ def parse(path: Path, source: str) -> Document:
     """
     with path.open("rb") as stream:
         budget = Budget(_DEFAULTS, os.fstat(stream.fileno()).st_size)
-        kind, name, inner = _inside(cast("BinaryIO", stream), path.name, source, budget)
+        kind, _, inner = _inside(cast("BinaryIO", stream), path.name, source, budget)
         if kind in ARCHIVES or kind == ".mbox":
             raise UnsupportedFormat(f"{source} holds several documents: read it as what it is, an archive")
-        return _one(_read(inner, source, budget), kind, name, source)
+        return _one(_read(inner, source, budget), kind, source, budget)
 
 
 def read_all(path: Path, source: str, options: ReadOptions = _DEFAULTS) -> Iterator[Document | Unread]:
@@ -106,7 +106,7 @@ def _documents(
         inside = (Member(names.harmless(each), partial(io.BytesIO, content)) for each, content in attached)
         yield from _each(inside, source, budget, depth)
     else:
-        yield _one(_read(stream, source, budget), kind, name, source)
+        yield _one(_read(stream, source, budget), kind, source, budget)
 
 
 def _each(inside: Iterator[Member | Unread], source: str, budget: Budget, depth: int) -> Iterator[Document | Unread]:
@@ -181,7 +181,7 @@ def _guarded(records: Iterator[Document | Unread], source: str) -> Iterator[Docu
         yield Unread(f"{source}#rest", f"the file is damaged: {one_line(str(exc))[:200]}")
 
 
-def _one(data: bytes, kind: str, name: str, source: str) -> Document:
+def _one(data: bytes, kind: str, source: str, budget: Budget) -> Document:
     reader = _READERS.get(kind)
     if reader is None and kind not in _BINARY_KINDS and not looks_binary(data[:HEAD_BYTES]):
         reader = parse_text  # a text with a suffix of its own
@@ -189,7 +189,11 @@ def _one(data: bytes, kind: str, name: str, source: str) -> Document:
         what = "binary data of no known kind" if kind == ".bin" else f"a {kind} file, and there is no reader for those"
         raise UnsupportedFormat(f"{source} is {what}. Convert it to PDF, DOCX or text first, or leave it out.")
     try:
+        if kind in ZIPPED or kind == ".pages":
+            budget.allow(unpacked_size(data))
         return reader(data, source)
+    except TooBig as exc:
+        raise TooBig(f"{source}: {exc}") from exc
     except Exception as exc:
         raise _as_parse_error(exc, kind, source) from exc
 

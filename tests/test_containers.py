@@ -285,6 +285,32 @@ def test_a_bomb_by_its_ratio(tmp_path: Path) -> None:
         read(tmp_path, "a.txt.gz", bomb)
 
 
+def test_a_document_that_is_a_bomb(tmp_path: Path) -> None:
+    target = io.BytesIO(word("In Word."))
+    with zipfile.ZipFile(target, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/media/image1.xml", b"0" * 100_000_000)
+    with pytest.raises(TooBig, match=r"a\.docx: it unpacks to more"):
+        read(tmp_path, "a.docx", target.getvalue())
+
+
+def test_a_zip_that_lists_too_much(tmp_path: Path) -> None:
+    data = bytearray(zipped({"a.txt": "words"}))
+    end = data.rfind(b"PK\x05\x06")
+    data[end + 12 : end + 16] = (100 << 20).to_bytes(4, "little")
+    with pytest.raises(TooBig, match="too many files"):
+        read(tmp_path, "a.zip", bytes(data))
+
+
+def test_a_damaged_mailbox_keeps_what_stands_before(tmp_path: Path) -> None:
+    body = b"".join(
+        b"From ann@example.org Mon May  6 10:00:00 2024\n" + bytes(letter(f"{n} " + "x" * n)) + b"\n"
+        for n in range(900)
+    )
+    found = read(tmp_path, "a.mbox.gz", gzip.compress(body)[:-2000])
+    assert len(texts(found)) > 100
+    assert "a.mbox.gz/(rest)" in reasons(found)
+
+
 def letter(subject: str, **headers: str) -> EmailMessage:
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = "ann@example.org", "bob@example.org", subject
