@@ -115,11 +115,12 @@ def marked(head: bytes, named: str) -> str:
 
 
 def _is_old_tar(head: bytes) -> bool:
-    """Whether a tar of the kind without a mark starts here: its first header has a checksum."""
+    """Whether a tar of the kind without a mark starts here, by the checksum of its first header, or an empty one."""
+    block = head[: tarfile.BLOCKSIZE]
     try:
-        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.TarError:
-        return False
+        return len(block) == tarfile.BLOCKSIZE and not any(block)
     return True
 
 

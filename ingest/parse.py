@@ -30,7 +30,7 @@ from ingest.sheets import parse_xlsx
 from ingest.subtitles import parse_subtitles
 from ingest.tex import parse_tex
 from ingest.text import looks_binary, parse_text
-from rag.errors import ParseError, TooBig, UnreadableDocument, UnsupportedFormat
+from rag.errors import EmptyDocument, ParseError, TooBig, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
 
 __all__ = ["SUFFIXES", "ReadOptions", "Unread", "parse", "read_all", "supported"]
@@ -70,10 +70,10 @@ def read_all(path: Path, source: str, options: ReadOptions = _DEFAULTS) -> Itera
 def supported(path: Path) -> bool:
     """Whether there is a reader for the file: by its suffix where that is known, else by its first bytes."""
     suffix = suffix_of(path.name)
-    if suffix in SUFFIXES:
-        return True
     if suffix in _NEVER:
         return False
+    if suffix in SUFFIXES:
+        return True
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -89,10 +89,14 @@ def _documents(
     """The documents in a stream that can be moved. `depth` counts the archives around it."""
     if not kind:
         kind, name, stream = _inside(stream, name, source, budget)
-    if kind in ARCHIVES:
-        yield from _each(members(stream, kind, source, budget), source, budget, depth)
-    elif kind == ".mbox":
-        yield from _each(messages(stream, source, budget), source, budget, depth)
+    if kind in ARCHIVES or kind == ".mbox":
+        inside = messages(stream, source, budget) if kind == ".mbox" else members(stream, kind, source, budget)
+        some = False
+        for found in _each(inside, source, budget, depth):
+            some = True
+            yield found
+        if not some:
+            raise EmptyDocument(f"{source} holds no documents")
     elif budget.options.as_records and kind in RECORD_KINDS:
         yield from _guarded(record_documents(stream, kind, source, budget), source)
     elif reader := _WITH_ATTACHMENTS.get(kind):
@@ -103,8 +107,8 @@ def _documents(
             raise _as_parse_error(exc, kind, source) from exc
         yield document
         names = Names()
-        inside = (Member(names.harmless(each), partial(io.BytesIO, content)) for each, content in attached)
-        yield from _each(inside, source, budget, depth)
+        sent_along = (Member(names.harmless(each), partial(io.BytesIO, content)) for each, content in attached)
+        yield from _each(sent_along, source, budget, depth)
     else:
         yield _one(_read(stream, source, budget), kind, source, budget)
 
@@ -151,10 +155,11 @@ def _inside(stream: BinaryIO, name: str, source: str, budget: Budget) -> tuple[s
                 stream = io.BytesIO(budget.read(stream))
             stream.seek(0)
             kind = kind_of(stream, name, source)
+        except TooBig as exc:
+            raise TooBig(f"{source}: {exc}") from exc
         except DAMAGE as exc:
             raise UnreadableDocument(f"{source} is damaged: {one_line(str(exc))[:200]}") from exc
-    budget.check_depth(budget.options.max_depth + 1)
-    return kind, name, stream
+    raise TooBig(f"{source} is packed more than {budget.options.max_depth} times over; unpack it yourself")
 
 
 def _read(stream: BinaryIO, source: str, budget: Budget) -> bytes:
@@ -273,9 +278,9 @@ _BINARY_KINDS = frozenset(
     ".bin .zip .tar .7z .rar .sqlite .a .elf .ole .odf .xlsb .doc .xls .ppt .msg .rtf .ods .odp "
     ".png .jpg .gif .bmp .tif .webp".split()
 )
-# Not worth a look: a folder of programs, music or films has thousands of them.
+# Not worth a look in a folder: programs, music, films, and texts that nobody wrote; named by themselves they are read.
 _NEVER = frozenset(
     ".exe .dll .so .dylib .o .a .lib .pyc .pyo .class .jar .war .whl .apk .iso .img .dmg .msi .deb .rpm .mp3 .mp4 .m4a "
     ".m4v .mkv .avi .mov .wav .flac .ogg .webm .wmv .ttf .otf .woff .woff2 .eot .ico .icns .psd .npy .npz .parquet "
-    ".gguf .safetensors .pt .pth .onnx .pkl .db .sqlite .lance .bin .dat".split()
+    ".gguf .safetensors .pt .pth .onnx .pkl .db .sqlite .lance .bin .dat .svg .map .lock".split()
 )

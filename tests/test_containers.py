@@ -187,6 +187,12 @@ def test_members(tmp_path: Path, kind: str) -> None:
         parse(tmp_path / f"a.{kind}", "a")
 
 
+def test_a_container_of_nothing_is_empty(tmp_path: Path) -> None:
+    for name, data in (("a.zip", zipped({".hidden": "x"})), ("b.tar", tarred({})), ("c.mbox", b"\n\n")):
+        with pytest.raises(EmptyDocument, match=name):
+            read(tmp_path, name, data)
+
+
 def test_names_are_made_harmless(tmp_path: Path) -> None:
     data = zipped({"../../etc/a.txt": "1", "/abs.txt": "2", "C:\\dir\\b.txt": "3", "new\nline.txt": "4", "..": "5"})
     assert texts(read(tmp_path, "a.zip", data)) == {
