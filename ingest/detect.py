@@ -19,11 +19,12 @@ _ZIP_TAIL = 66_000
 _SEE_ZIP64 = 0xFFFFFFFF
 _LONGEST_DIRECTORY = 32 << 20  # some 300,000 files; listing them takes ten times the memory
 
-ZIPPED = frozenset({".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt", ".ods", ".odp"})
+_APPLE = frozenset({".pages", ".key", ".numbers"})
+ZIPPED = _APPLE | {".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt", ".ods", ".odp"}
 _OLD_OFFICE = frozenset({".doc", ".xls", ".ppt", ".msg", ".rtf"})
 _PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz"})
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
-_BINARY = ZIPPED | _OLD_OFFICE | _PACKED | _IMAGES | {".pdf", ".pages", ".numbers", ".key"}
+_BINARY = ZIPPED | _OLD_OFFICE | _PACKED | _IMAGES | {".pdf"}
 
 _MARKS = (
     (b"{\\rtf", ".rtf"),
@@ -68,7 +69,7 @@ def kind_of(stream: BinaryIO, name: str, source: str) -> str:
     kind = marked(head, named)
     try:
         if kind == ".zip":
-            return _zip_kind(stream, source)
+            return _zip_kind(stream, named, source)
         if kind == ".ole":
             return ole.ole_kind(stream, source)
     finally:
@@ -178,7 +179,7 @@ def _directory_size(stream: BinaryIO) -> int:
     return int.from_bytes(tail[large + 40 : large + 48], "little") if found == _SEE_ZIP64 and large >= 0 else found
 
 
-def _zip_kind(stream: BinaryIO, source: str) -> str:
+def _zip_kind(stream: BinaryIO, named: str, source: str) -> str:
     """Which of the zip-based kinds it is."""
     if _directory_size(stream) > _LONGEST_DIRECTORY:
         raise TooBig(f"{source} is a zip of too many files to list; unpack it yourself")
@@ -201,7 +202,7 @@ def _zip_kind(stream: BinaryIO, source: str) -> str:
         for part, suffix in (("word/", ".docx"), ("ppt/", ".pptx"), ("xl/", ".xlsx")):
             if any(name.startswith(part) for name in names):
                 return suffix
-    old_pages = "buildVersionHistory.plist" in names and not names.isdisjoint({"index.xml", "index.apxl"})
-    if "Index/Document.iwa" in names or old_pages:
-        return ".pages"
+    apple = {"Index/Document.iwa", ".iwpv2", ".iwph"}, {"index.xml", "index.apxl"}
+    if names & apple[0] or (names & apple[1] and "buildVersionHistory.plist" in names):
+        return named if named in _APPLE else ".pages"
     return ".zip"

@@ -21,7 +21,6 @@ from ingest.markup import parse_xml
 from ingest.members import REST, Budget, Member, Names, ReadOptions, Unread
 from ingest.notebook import parse_notebook
 from ingest.org import parse_org
-from ingest.pages import parse_pages
 from ingest.pdf import parse_pdf
 from ingest.record_files import RECORD_KINDS, record_documents
 from ingest.records import parse_csv, parse_json, parse_json_lines
@@ -194,7 +193,7 @@ def _one(data: bytes, kind: str, source: str, budget: Budget) -> Document:
         what = "binary data of no known kind" if kind == ".bin" else f"a {kind} file, and there is no reader for those"
         raise UnsupportedFormat(f"{source} is {what}. Convert it to PDF, DOCX or text first, or leave it out.")
     try:
-        if kind in ZIPPED or kind == ".pages":
+        if kind in ZIPPED:
             budget.allow(unpacked_size(data))
         return reader(data, source)
     except TooBig as exc:
@@ -260,7 +259,6 @@ _READERS: dict[str, Reader] = {
     ".xlsx": parse_xlsx,
     ".xlsm": parse_xlsx,
     ".epub": parse_epub,
-    ".pages": parse_pages,
     ".odt": parse_odt,
     ".eml": parse_mail,
     ".mht": parse_mail,
@@ -275,7 +273,7 @@ _WITH_ATTACHMENTS: dict[str, AttachmentReader] = {
 SUFFIXES = frozenset(_READERS) | PACKED | ARCHIVES | {".tgz", ".tbz2", ".txz", ".mbox", ".docm", ".dotx", ".pptm"}
 # Kinds that are told by their content and are never text, whether or not there is a reader for them here.
 _BINARY_KINDS = frozenset(
-    ".bin .zip .tar .7z .rar .sqlite .a .elf .ole .odf .xlsb .doc .xls .ppt .msg .rtf .ods .odp "
+    ".bin .zip .tar .7z .rar .sqlite .a .elf .ole .odf .xlsb .pages .key .numbers .doc .xls .ppt .msg .rtf .ods .odp "
     ".png .jpg .gif .bmp .tif .webp".split()
 )
 # Not worth a look in a folder: programs, music, films, and texts that nobody wrote; named by themselves they are read.

@@ -351,6 +351,32 @@ def test_attachments_stand_below_their_mail(tmp_path: Path) -> None:
     assert not reasons(found), "a picture in the letter's head is no document of its own"
 
 
+def test_malformed_headers_cost_no_attachment(tmp_path: Path) -> None:
+    lines = [
+        "From: ann@example.org",
+        "Subject: x",
+        "Content-Type: multipart/mixed; boundary=b",
+        "",
+        "--b",
+        "Content-Disposition: attachment; filename*0*=x''%; filename*zz*=y; filename*1=",
+        "",
+        "words one",
+        "--b",
+        'Content-Disposition: attachment; filename="=?x?q?"',
+        "Content-Transfer-Encoding: base64",
+        "",
+        "!!!! not base64",
+        "--b",
+        "Content-Type: text/plain; charset=none; name=c.txt",
+        "",
+        "words three",
+    ]
+    found = read(tmp_path, "a.eml", "\r\n".join(lines))
+    assert [one.source for one in found][0] == "a.eml"
+    assert "words one" in "".join(texts(found).values())
+    assert texts(found)["a.eml/c.txt"] == "words three"
+
+
 def test_an_mbox_is_its_messages(tmp_path: Path) -> None:
     second = letter("Two")
     second.add_attachment("notes", filename="notes.txt")

@@ -24,7 +24,7 @@ rag.doctor rag.display rag.evaluate
 rag.cli.common
 ingest.members ingest.blocks ingest.text ingest.slices ingest.front_matter ingest.layout ingest.docx ingest.elements
 ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
-ingest.rst ingest.org ingest.asciidoc ingest.tex ingest.code ingest.subtitles ingest.markup ingest.notebook ingest.pages
+ingest.rst ingest.org ingest.asciidoc ingest.tex ingest.code ingest.subtitles ingest.markup ingest.notebook
 ingest.ole ingest.detect ingest.archive ingest.mailbox ingest.attachments ingest.record_files
 ingest.sources ingest.chunk ingest.parse
 ingest.pipeline ingest.cli
