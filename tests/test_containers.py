@@ -372,7 +372,7 @@ def test_malformed_headers_cost_no_attachment(tmp_path: Path) -> None:
         "words three",
     ]
     found = read(tmp_path, "a.eml", "\r\n".join(lines))
-    assert [one.source for one in found][0] == "a.eml"
+    assert found[0].source == "a.eml"
     assert "words one" in "".join(texts(found).values())
     assert texts(found)["a.eml/c.txt"] == "words three"
 
