@@ -107,7 +107,7 @@ def test_an_outer_folder_takes_the_inner_ones_documents_over(kb: KnowledgeBase, 
 def test_one_bad_file_is_one_outcome(kb: KnowledgeBase, docs: Path) -> None:
     (docs / "broken.pdf").write_bytes(b"%PDF-1.7 this is no PDF")
     (docs / "empty.md").write_text("")
-    (docs / "archive.xyz").write_bytes(b"?")
+    (docs / "archive.xyz").write_bytes(bytes(range(256)))
     report = ingest(docs, into=kb)
     assert counts(report) == {"added": 2, "failed": 2, "skipped": 1}
     reasons = {outcome.source: outcome.reason for outcome in report.outcomes if outcome.reason}
