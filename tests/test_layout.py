@@ -22,7 +22,7 @@ rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate
 rag.cli.common
-ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
+ingest.members ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
 ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
 ingest.sources ingest.chunk ingest.parse
 ingest.pipeline ingest.cli
