@@ -2,13 +2,14 @@
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ingest.blocks import one_line
 from ingest.elements import parse_docx, parse_epub, parse_html, parse_odt, parse_pptx
 from ingest.mail import parse_mail
 from ingest.markdown import parse_markdown
+from ingest.members import ReadOptions, Unread
 from ingest.pdf import parse_pdf
 from ingest.records import parse_csv, parse_json, parse_json_lines
 from ingest.sheets import parse_xlsx
@@ -16,8 +17,11 @@ from ingest.text import looks_binary, parse_text
 from rag.errors import ParseError, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
 
+__all__ = ["SUFFIXES", "ReadOptions", "Unread", "parse", "read_all", "supported"]
+
 Reader = Callable[[bytes, str], Document]
 
+_DEFAULTS = ReadOptions()
 _HEAD_BYTES = 4096
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
@@ -41,6 +45,14 @@ def parse(path: Path, source: str) -> Document:
     except Exception as exc:
         why = f"{type(exc).__name__}: {one_line(str(exc))[:200]}"
         raise UnreadableDocument(f"{source} cannot be read as {_named(path)}: it seems damaged ({why})") from exc
+
+
+def read_all(path: Path, source: str, options: ReadOptions = _DEFAULTS) -> Iterator[Document | Unread]:
+    """The documents that a file holds, in order: one for a plain file, named `source`.
+
+    Raises what `parse` raises where the file as a whole cannot be read.
+    """
+    yield parse(path, source)
 
 
 def supported(path: Path) -> bool:

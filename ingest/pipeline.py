@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import rag.errors as errors
 from ingest.chunk import chunk
+from ingest.members import ReadOptions
 from ingest.parse import parse, supported
+from ingest.report import FileStatus, IngestReport, Outcome, Progress
 from ingest.sources import File, Plan, Scope, compare, content_hash, moved_source, scopes, swallowed, unlistable, walk
 from rag.knowledge_base import KnowledgeBase
 from rag.store.schema import DocumentRow, digest
@@ -25,68 +25,11 @@ _TIDY_AFTER = 20_000  # chunks written since the last compaction in one run
 _RESCUABLE = (errors.BadReply, errors.ContextOverflow)  # one text may have caused these; other errors stop the run
 
 
-class FileStatus(StrEnum):
-    """What became of a file."""
-
-    ADDED = "added"
-    UPDATED = "updated"
-    UNCHANGED = "unchanged"
-    RENAMED = "renamed"
-    REMOVED = "removed"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file. `ms` is the time that it took, in milliseconds, its share of shared work included."""
-
-    source: str
-    status: FileStatus
-    reason: str = ""
-    chunks: int = 0
-    ms: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The shape of a line of `ingest --json`."""
-        return {"event": "file", **asdict(self), "ms": round(self.ms, 1)}
-
-
-@dataclass(slots=True)
-class IngestReport:
-    """What an ingest did. `embedded` and `reused` count chunks whose vectors were made, or found by their hash."""
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    renamed: int = 0
-    removed: int = 0
-    failed: int = 0
-    skipped: int = 0
-    chunks: int = 0
-    embedded: int = 0
-    reused: int = 0
-    seconds: float = 0.0
-    outcomes: list[Outcome] = field(default_factory=list, repr=False)
-
-    @property
-    def changed(self) -> int:
-        """How many documents the knowledge base now holds otherwise than before."""
-        return self.added + self.updated + self.renamed + self.removed
-
-    def to_dict(self) -> dict[str, Any]:
-        """The shape of the last line of `ingest --json`."""
-        counts = {name: value for name, value in asdict(self).items() if name != "outcomes"}
-        return {"event": "report", **counts, "seconds": round(self.seconds, 3)}
-
-    def __str__(self) -> str:
-        names = ("added", "updated", "unchanged", "renamed", "removed", "failed")
-        return ", ".join(f"{getattr(self, name)} {name}" for name in names) + (
-            f", {self.skipped} skipped" if self.skipped else ""
-        )
-
+__all__ = ["FileStatus", "IngestReport", "Outcome", "Progress", "ReadOptions", "ingest"]
 
 Watcher = Callable[[Outcome], None]
+
+_DEFAULTS = ReadOptions()
 
 
 def ingest(
@@ -95,30 +38,39 @@ def ingest(
     *,
     prune: bool = True,
     yes: bool = False,
+    dry_run: bool = False,
+    options: ReadOptions = _DEFAULTS,
+    workers: int | None = None,
     on_plan: Callable[[int], None] = lambda total: None,
     on_outcome: Watcher = lambda outcome: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> IngestReport:
     """Bring a knowledge base to agree with files and folders: new and changed ones are read, vanished ones removed.
 
     One file that cannot be read is an outcome, not an error. `on_plan` is told how many outcomes will come,
     `on_outcome` each as it is final. A run that is interrupted keeps what it had committed, and the next one goes on.
+    With `dry_run` the report says what would be done; nothing is read, written or asked of the model server.
+    `workers` is how many processes read files, by default as many as there are processors, within reason.
     Raises SourceNotFound for a path that is not there, UsageProblem where a folder holds nothing to read (and, unless
     `yes`, where that would remove what was known of it), KnowledgeBaseBusy, IdentityMismatch, or a ServerError.
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     began = time.perf_counter()
-    report = IngestReport()
+    report = IngestReport(dry_run=dry_run)
 
     def tell(outcome: Outcome) -> None:
-        report.outcomes.append(outcome)
-        name = outcome.status.value
-        setattr(report, name, getattr(report, name) + 1)
+        report.add(outcome)
         on_outcome(outcome)
 
     known_roots = into.store.roots() if into.exists else {}
     found = scopes([Path(path) for path in given], known_roots)
     files, skipped = _readable(found)
+    report.files = len(files) + len(skipped)
     _refuse_empty(found, files, skipped, into, yes=yes)
+    if dry_run:
+        _foretell(found, files, skipped, into, prune, tell)
+        report.seconds = time.perf_counter() - began
+        return report
     with write_lock(into.path):
         store = into.made()
         writer = Writer(store)
@@ -149,6 +101,38 @@ def ingest(
             tidy(store)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _foretell(
+    found: Sequence[Scope],
+    files: Sequence[File],
+    skipped: Sequence[Outcome],
+    into: KnowledgeBase,
+    prune: bool,
+    tell: Watcher,
+) -> None:
+    """Tell what `ingest` would do, as far as the files' sizes, times and contents say so without being read."""
+    rows = list(into.store.documents().values()) if into.exists else []
+    roots = into.store.roots() if into.exists else {}
+    for root in dict.fromkeys(scope.root for scope in found):
+        for gone in swallowed(root, roots):
+            rows = [
+                replace(row, source=moved_source(row.source, gone, root)) if row.root == gone.name else row
+                for row in rows
+            ]
+    known = {row.source: row for row in rows}
+    hidden = [path for scope in found for path in unlistable(scope)]
+    in_scope = [
+        row for row in known.values() if any(s.covers(row.source) for s in found) and not _below(into, row, hidden)
+    ]
+    plan = compare(files, known, in_scope if prune else [])
+    for outcome in skipped:
+        tell(outcome)
+    _tell_settled(plan, tell)
+    for file in plan.fresh:
+        tell(Outcome(file.source, FileStatus.ADDED))
+    for row, file in plan.changed:
+        tell(Outcome(file.source, FileStatus.UPDATED if row.revision else FileStatus.ADDED))
 
 
 def _readable(found: Sequence[Scope]) -> tuple[list[File], list[Outcome]]:
@@ -214,10 +198,14 @@ def _settle(plan: Plan, writer: Writer, tell: Watcher) -> None:
     ]
     writer.change_rows([*touched, *renamed])
     writer.remove(row.id for row in plan.removed)
-    for row in [*plan.unchanged, *touched]:
+    _tell_settled(plan, tell)
+
+
+def _tell_settled(plan: Plan, tell: Watcher) -> None:
+    for row in [*plan.unchanged, *(row for row, _ in plan.touched)]:
         tell(Outcome(row.source, FileStatus.UNCHANGED, chunks=row.chunks))
-    for (before, _), after in zip(plan.renamed, renamed, strict=True):
-        tell(Outcome(after.source, FileStatus.RENAMED, f"was {before.source}", chunks=after.chunks))
+    for before, file in plan.renamed:
+        tell(Outcome(file.source, FileStatus.RENAMED, f"was {before.source}", chunks=before.chunks))
     for row in plan.removed:
         tell(Outcome(row.source, FileStatus.REMOVED, "the file is gone"))
 

@@ -22,10 +22,10 @@ rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate
 rag.cli.common
-ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
+ingest.members ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
 ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
 ingest.sources ingest.chunk ingest.parse
-ingest.pipeline ingest.cli
+ingest.report ingest.pipeline ingest.cli
 rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
