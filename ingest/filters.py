@@ -5,19 +5,22 @@ out is never looked at, and a later pattern overrules an earlier one. (pathspec 
 folder that `*` and `!*/` keep, and keeps a file that Git leaves out with its folder.)
 """
 
+import errno
 import os
 import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from rag.errors import UsageProblem
 
 GITIGNORE, RAGIGNORE = ".gitignore", ".ragignore"
 
-_IGNORE_BYTES = 1 << 20
+_BLOCK = 1 << 20
+_IGNORE_BYTES, _IGNORE_LINES = 1 << 20, 10_000
 _CASE = re.IGNORECASE if os.name == "nt" or sys.platform == "darwin" else re.NOFLAG  # as the file systems there
 _CLASSES = {
     "alpha": "a-zA-Z",
@@ -53,6 +56,9 @@ class Filter:
                     raise UsageProblem(
                         f"{line!r} is not a pattern that {option} can use, such as '*.pdf' or 'drafts/'."
                     )
+
+
+NO_FILTER = Filter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class Rules:
     exclude: _Patterns | None = None
     include: _Patterns | None = None
     gitignore: bool = True
-    wanted: bool = field(default=True)  # whether a folder above, or the absence of any `include`, takes all files in
+    wanted: bool = True  # whether a folder above, or the absence of any `include`, takes all files in
 
     def reason_to_leave(self, path: str, name: str, is_folder: bool) -> str:
         """Why an entry of the folder is left out; "" where it is not. What `include` says is `wants`'s affair."""
@@ -112,9 +118,24 @@ class Rules:
         """The rules for a folder in this one, its own ignore files added. Raises OSError where one cannot be read."""
         wanted = self.wants(path, name, is_folder=True)
         git = self.git + (_file_patterns(path, GITIGNORE) if self.gitignore else ())
-        return Rules(
-            git, self.rag + _file_patterns(path, RAGIGNORE), self.exclude, self.include, self.gitignore, wanted
-        )
+        return replace(self, git=git, rag=self.rag + _file_patterns(path, RAGIGNORE), wanted=wanted)
+
+
+def included(include: tuple[str, ...], below: str) -> bool:
+    """Whether `include` patterns match a file, given as its path below the folder that was named, or a folder above."""
+    rules = Rules(include=_compiled(include), wanted=False)
+    *folders, name = below.split("/")
+    at = ""
+    for folder in folders:
+        at += folder
+        rules = replace(rules, wanted=rules.wants(at, folder, is_folder=True))
+        at += "/"
+    return rules.wants(below, name, is_folder=False)
+
+
+@lru_cache(maxsize=16)
+def _compiled(include: tuple[str, ...]) -> _Patterns:
+    return _patterns("--include", 0, include)
 
 
 def posix(path: Path | str) -> str:
@@ -140,14 +161,7 @@ def rules_at(folder: Path, root: Path, chosen: Filter) -> Rules:
     for each in reversed((folder, *folder.parents)):
         if len(each.parts) >= len(top.parts):
             git = _file_patterns(posix(each), GITIGNORE) if chosen.gitignore else ()
-            rules = Rules(
-                rules.git + git,
-                rules.rag + _file_patterns(posix(each), RAGIGNORE),
-                rules.exclude,
-                rules.include,
-                rules.gitignore,
-                rules.wanted,
-            )
+            rules = replace(rules, git=rules.git + git, rag=rules.rag + _file_patterns(posix(each), RAGIGNORE))
     return rules
 
 
@@ -177,12 +191,16 @@ def left_out(name: str) -> bool:
     return name.startswith(".") or name in ("__pycache__", "node_modules")
 
 
-def read_regular(path: str | Path, limit: int) -> bytes:
-    """At most `limit` bytes of a regular file. Raises OSError, also for anything else: a pipe would never end."""
+def read_blocks(path: str | Path, limit: int | None = None) -> Iterator[bytes]:
+    """A regular file's content in blocks, up to about `limit` bytes.
+
+    Raises OSError, also where it is anything else by now: a pipe would never end.
+    """
     with open(path, "rb", opener=_without_waiting) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(0, "it is not a regular file", str(path))
-        return file.read(limit)
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        while (limit is None or file.tell() < limit) and (block := file.read(_BLOCK)):
+            yield block
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -192,10 +210,12 @@ def _without_waiting(path: str, flags: int) -> int:
 def _file_patterns(folder: str, name: str) -> tuple[_Patterns, ...]:
     path = f"{folder.rstrip('/')}/{name}"
     try:
-        data = read_regular(path, _IGNORE_BYTES)
+        data = b"".join(read_blocks(path, _IGNORE_BYTES))
     except FileNotFoundError:
         return ()
     lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")
+    if len(data) >= _IGNORE_BYTES or len(lines) > _IGNORE_LINES:
+        raise OSError(errno.EFBIG, f"it has more than {_IGNORE_LINES} lines", path)
     origin = f"{folder.rpartition('/')[2]}/{name}"
     found = _patterns(origin, len(folder.rstrip("/")) + 1, lines)
     return (found,) if found.patterns else ()

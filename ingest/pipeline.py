@@ -9,10 +9,12 @@ import numpy as np
 
 import rag.errors as errors
 from ingest.chunk import chunk
+from ingest.filters import NO_FILTER, Filter
+from ingest.inventory import Inventory, comparison, great_loss, look, refuse_empty, why_removed
 from ingest.members import ReadOptions
-from ingest.parse import parse, supported
+from ingest.parse import parse
 from ingest.report import FileStatus, IngestReport, Outcome, Progress
-from ingest.sources import File, Plan, Scope, compare, content_hash, moved_source, scopes, swallowed, unlistable, walk
+from ingest.sources import File, Plan, Scope, content_hash, moved_source, size_and_time, swallowed
 from rag.knowledge_base import KnowledgeBase
 from rag.store.schema import DocumentRow, digest
 from rag.store.upkeep import tidy
@@ -41,6 +43,7 @@ def ingest(
     dry_run: bool = False,
     options: ReadOptions = _DEFAULTS,
     workers: int | None = None,
+    chosen: Filter = NO_FILTER,
     on_plan: Callable[[int], None] = lambda total: None,
     on_outcome: Watcher = lambda outcome: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -51,6 +54,8 @@ def ingest(
     `on_outcome` each as it is final. A run that is interrupted keeps what it had committed, and the next one goes on.
     With `dry_run` the report says what would be done; nothing is read, written or asked of the model server.
     `workers` is how many processes read files, by default as many as there are processors, within reason.
+    `chosen` says which files of folders count: what `exclude` or an ignore file leaves out is removed if it was known,
+    what `include` does not match is neither read nor removed.
     Raises SourceNotFound for a path that is not there, UsageProblem where a folder holds nothing to read (and, unless
     `yes`, where that would remove what was known of it), KnowledgeBaseBusy, IdentityMismatch, or a ServerError.
     """
@@ -62,30 +67,25 @@ def ingest(
         report.add(outcome)
         on_outcome(outcome)
 
-    known_roots = into.store.roots() if into.exists else {}
-    found = scopes([Path(path) for path in given], known_roots)
-    files, skipped = _readable(found)
-    report.files = len(files) + len(skipped)
-    _refuse_empty(found, files, skipped, into, yes=yes)
+    seen = look([Path(path) for path in given], into.store.roots() if into.exists else {}, chosen)
+    report.files = len(seen.files) + len(seen.skipped)
+    refuse_empty(seen, into.documents() if into.exists else [], yes=yes)
     if dry_run:
-        _foretell(found, files, skipped, into, prune, tell)
+        _foretell(seen, into, tell, prune=prune, yes=yes)
         report.seconds = time.perf_counter() - began
         return report
     with write_lock(into.path):
         store = into.made()
         writer = Writer(store)
-        _name_from_outer_roots(found, writer)
+        _name_from_outer_roots(seen.scopes, writer)
         documents = store.documents()
-        known = {row.source: row for row in documents.values()}
-        hidden = [path for scope in found for path in unlistable(scope)]
-        in_scope = [
-            row for row in known.values() if any(s.covers(row.source) for s in found) and not _below(into, row, hidden)
-        ]
-        plan = compare(files, known, in_scope if prune else [])
-        on_plan(len(files) + len(skipped) + len(plan.removed))
-        for outcome in skipped:
+        plan, told = comparison(seen, list(documents.values()), store.roots(), prune=prune, yes=yes)
+        if loss := great_loss(plan):
+            into.notify(loss)
+        on_plan(len(seen.files) + len(seen.skipped) + len(plan.removed) + len(told))
+        for outcome in (*seen.skipped, *told):
             tell(outcome)
-        _settle(plan, writer, tell)
+        _settle(plan, seen, writer, tell)
         if plan.fresh or plan.changed:
             if documents:
                 into.check_canaries()
@@ -95,77 +95,34 @@ def ingest(
                 report.reused += counts.reused
                 for outcome in outcomes:
                     tell(outcome)
-        for path in hidden:
-            tell(Outcome(str(path), FileStatus.FAILED, "the folder cannot be listed: permission denied"))
         if report.changed:
             tidy(store)
     report.seconds = time.perf_counter() - began
     return report
 
 
-def _foretell(
-    found: Sequence[Scope],
-    files: Sequence[File],
-    skipped: Sequence[Outcome],
-    into: KnowledgeBase,
-    prune: bool,
-    tell: Watcher,
-) -> None:
+def _foretell(seen: Inventory, into: KnowledgeBase, tell: Watcher, *, prune: bool, yes: bool) -> None:
     """Tell what `ingest` would do, as far as the files' sizes, times and contents say so without being read."""
     rows = list(into.store.documents().values()) if into.exists else []
     roots = into.store.roots() if into.exists else {}
-    for root in dict.fromkeys(scope.root for scope in found):
+    for root in dict.fromkeys(scope.root for scope in seen.scopes):
         for gone in swallowed(root, roots):
             rows = [
                 replace(row, source=moved_source(row.source, gone, root)) if row.root == gone.name else row
                 for row in rows
             ]
-    known = {row.source: row for row in rows}
-    hidden = [path for scope in found for path in unlistable(scope)]
-    in_scope = [
-        row for row in known.values() if any(s.covers(row.source) for s in found) and not _below(into, row, hidden)
-    ]
-    plan = compare(files, known, in_scope if prune else [])
-    for outcome in skipped:
+    plan, told = comparison(seen, rows, roots, prune=prune, yes=yes)
+    for outcome in (*seen.skipped, *told):
         tell(outcome)
-    _tell_settled(plan, tell)
+    _tell_settled(plan, seen, tell)
     for file in plan.fresh:
-        tell(Outcome(file.source, FileStatus.ADDED))
+        tell(_foretold(file, FileStatus.ADDED))
     for row, file in plan.changed:
-        tell(Outcome(file.source, FileStatus.UPDATED if row.revision else FileStatus.ADDED))
+        tell(_foretold(file, FileStatus.UPDATED if row.revision else FileStatus.ADDED))
 
 
-def _readable(found: Sequence[Scope]) -> tuple[list[File], list[Outcome]]:
-    """The files to look at; those of a format without a reader are skipped, unless they were named themselves."""
-    files: dict[str, File] = {}
-    skipped: dict[str, Outcome] = {}
-    for scope in found:
-        for file in walk(scope):
-            if supported(file.path) or not scope.is_folder:
-                files[file.source] = file
-            else:
-                suffix = file.path.suffix or "a file without a suffix"
-                skipped[file.source] = Outcome(file.source, FileStatus.SKIPPED, f"no reader for {suffix}")
-    return list(files.values()), [outcome for source, outcome in skipped.items() if source not in files]
-
-
-def _refuse_empty(
-    found: Sequence[Scope], files: Sequence[File], skipped: Sequence[Outcome], into: KnowledgeBase, *, yes: bool
-) -> None:
-    """An empty folder is more often a mount that is not there, or a wrong path, than a wish."""
-    for scope in found:
-        if any(scope.covers(file.source) for file in files):
-            continue
-        known = sum(scope.covers(row.source) for row in into.documents()) if into.exists else 0
-        unread = sum(scope.covers(outcome.source) for outcome in skipped)
-        detail = f" ({unread} files of formats without a reader)" if unread else ""
-        if not known:
-            raise errors.UsageProblem(f"{scope.path} holds no documents that can be read{detail}. Nothing was done.")
-        if not yes:
-            raise errors.UsageProblem(
-                f"{scope.path} holds no documents any more{detail}, and the knowledge base knows {known} from there. "
-                "Is a disk missing? Nothing was removed; with --yes they will be."
-            )
+def _foretold(file: File, status: FileStatus) -> Outcome:
+    return Outcome(file.source, FileStatus.FAILED if file.problem else status, file.problem)
 
 
 def _name_from_outer_roots(found: Sequence[Scope], writer: Writer) -> None:
@@ -184,12 +141,7 @@ def _name_from_outer_roots(found: Sequence[Scope], writer: Writer) -> None:
             writer.set_root(root.name, root.path)
 
 
-def _below(into: KnowledgeBase, row: DocumentRow, folders: Sequence[Path]) -> bool:
-    path = into.file_of(row.source)
-    return path is not None and any(folder in path.parents for folder in folders)
-
-
-def _settle(plan: Plan, writer: Writer, tell: Watcher) -> None:
+def _settle(plan: Plan, seen: Inventory, writer: Writer, tell: Watcher) -> None:
     """All that needs no reading: unchanged, moved and removed files."""
     touched = [replace(row, size=file.size, mtime_ns=file.mtime_ns) for row, file in plan.touched]
     renamed = [
@@ -198,16 +150,16 @@ def _settle(plan: Plan, writer: Writer, tell: Watcher) -> None:
     ]
     writer.change_rows([*touched, *renamed])
     writer.remove(row.id for row in plan.removed)
-    _tell_settled(plan, tell)
+    _tell_settled(plan, seen, tell)
 
 
-def _tell_settled(plan: Plan, tell: Watcher) -> None:
+def _tell_settled(plan: Plan, seen: Inventory, tell: Watcher) -> None:
     for row in [*plan.unchanged, *(row for row, _ in plan.touched)]:
         tell(Outcome(row.source, FileStatus.UNCHANGED, chunks=row.chunks))
     for before, file in plan.renamed:
         tell(Outcome(file.source, FileStatus.RENAMED, f"was {before.source}", chunks=before.chunks))
     for row in plan.removed:
-        tell(Outcome(row.source, FileStatus.REMOVED, "the file is gone"))
+        tell(Outcome(row.source, FileStatus.REMOVED, why_removed(seen, row)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +193,12 @@ def _read(id_: str, file: File, status: FileStatus, into: KnowledgeBase) -> _Rea
     chunks: list[Chunk] = []
     error = hashed = ""
     try:
+        if file.problem:
+            raise errors.UnreadableDocument(file.problem)
         hashed = content_hash(file.path)
         document = parse(file.path, file.source)
         chunks = chunk(document, max_tokens=into.store.identity.chunk_tokens)
-        after = file.path.stat()
-        if (after.st_size, after.st_mtime_ns) != (file.size, file.mtime_ns):
+        if size_and_time(file.path.stat()) != (file.size, file.mtime_ns):
             error = "the file changed while it was read; run again"
         elif not chunks:
             error = "the file holds no text"

@@ -24,8 +24,8 @@ rag.doctor rag.display rag.evaluate
 rag.cli.common
 ingest.members ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
 ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
-ingest.sources ingest.chunk ingest.parse
-ingest.report ingest.pipeline ingest.cli
+ingest.filters ingest.sources ingest.chunk ingest.parse
+ingest.report ingest.inventory ingest.pipeline ingest.cli
 rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
