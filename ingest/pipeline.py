@@ -16,9 +16,10 @@ from ingest.parse import parse
 from ingest.report import FileStatus, IngestReport, Outcome, Progress
 from ingest.sources import File, Plan, Scope, content_hash, moved_source, size_and_time, swallowed
 from rag.knowledge_base import KnowledgeBase
-from rag.store.schema import DocumentRow, digest
+from rag.store.names import digest, embedded_hash, revision_of
+from rag.store.schema import DocumentRow
 from rag.store.upkeep import tidy
-from rag.store.write import NewVersion, Writer, embedded_hash, revision_of, write_lock
+from rag.store.write import NewVersion, Writer, write_lock
 from rag.types import Chunk, Document
 
 _GROUP_CHUNKS = 128  # embedded and committed together: few commits keep searches fast, small groups lose little

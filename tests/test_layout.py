@@ -16,7 +16,7 @@ rag.types rag.settings rag.tokens rag.sentences
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.autostart rag.lmstudio.leases
 rag.lmstudio.keeper rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat
-rag.store.schema rag.store.tables rag.store.write rag.store.search rag.store.upkeep
+rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
 rag.cite rag.retrieve
 rag.answer
 rag.knowledge_base
