@@ -9,6 +9,7 @@ import numpy as np
 
 import rag.errors as errors
 from ingest.chunk import chunk
+from ingest.fetch import fetched, is_address
 from ingest.filters import NO_FILTER, Filter
 from ingest.inventory import Inventory, comparison, great_loss, look, refuse_empty, why_removed
 from ingest.members import ReadOptions
@@ -45,18 +46,21 @@ def ingest(
     options: ReadOptions = _DEFAULTS,
     workers: int | None = None,
     chosen: Filter = NO_FILTER,
+    also: Sequence[File] = (),
     on_plan: Callable[[int], None] = lambda total: None,
     on_outcome: Watcher = lambda outcome: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> IngestReport:
     """Bring a knowledge base to agree with files and folders: new and changed ones are read, vanished ones removed.
 
+    An `http://` or `https://` address among `paths` is fetched and kept as `web/HOST/PATH`; no other run removes it.
     One file that cannot be read is an outcome, not an error. `on_plan` is told how many outcomes will come,
     `on_outcome` each as it is final. A run that is interrupted keeps what it had committed, and the next one goes on.
     With `dry_run` the report says what would be done; nothing is read, written or asked of the model server.
     `workers` is how many processes read files, by default as many as there are processors, within reason.
     `chosen` says which files of folders count: what `exclude` or an ignore file leaves out is removed if it was known,
-    what `include` does not match is neither read nor removed.
+    what `include` does not match is neither read nor removed. `also` are files that are known by another name than
+    their path, as what was piped in.
     Raises SourceNotFound for a path that is not there, UsageProblem where a folder holds nothing to read (and, unless
     `yes`, where that would remove what was known of it), KnowledgeBaseBusy, IdentityMismatch, or a ServerError.
     """
@@ -68,14 +72,20 @@ def ingest(
         report.add(outcome)
         on_outcome(outcome)
 
-    seen = look([Path(path) for path in given], into.store.roots() if into.exists else {}, chosen)
-    report.files = len(seen.files) + len(seen.skipped)
+    addresses = [str(path) for path in given if is_address(path)]
+    seen = look(
+        [Path(path) for path in given if not is_address(path)], into.store.roots() if into.exists else {}, chosen
+    )
     refuse_empty(seen, into.documents() if into.exists else [], yes=yes)
     if dry_run:
-        _foretell(seen, into, tell, prune=prune, yes=yes)
+        with fetched(addresses, into.path, _by_source(into), remember=False) as pages:
+            seen = replace(seen, files=[*seen.files, *also, *pages])
+            _foretell(seen, into, tell, prune=prune, yes=yes)
+        report.files = len(seen.files) + len(seen.skipped)
         report.seconds = time.perf_counter() - began
         return report
-    with write_lock(into.path):
+    with fetched(addresses, into.path, _by_source(into)) as pages, write_lock(into.path):
+        seen = replace(seen, files=[*seen.files, *also, *pages])
         store = into.made()
         writer = Writer(store)
         _name_from_outer_roots(seen.scopes, writer)
@@ -98,8 +108,13 @@ def ingest(
                     tell(outcome)
         if report.changed:
             tidy(store)
+    report.files = len(seen.files) + len(seen.skipped)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _by_source(into: KnowledgeBase) -> dict[str, DocumentRow]:
+    return {row.source: row for row in into.documents()} if into.exists else {}
 
 
 def _foretell(seen: Inventory, into: KnowledgeBase, tell: Watcher, *, prune: bool, yes: bool) -> None:
