@@ -73,12 +73,12 @@ def refuse_empty(seen: Inventory, rows: Iterable[DocumentRow], *, yes: bool) -> 
 
 
 def comparison(
-    seen: Inventory, rows: Sequence[DocumentRow], roots: Mapping[str, Path], *, prune: bool, yes: bool
+    seen: Inventory, rows: Sequence[DocumentRow], roots: Mapping[str, Path], *, prune: bool, yes: bool, retry: bool
 ) -> tuple[Plan, list[Outcome]]:
     """What has to be done so that the rows agree with what was seen, and what is to be told of folders.
 
     What was known of a folder that cannot be listed stays. So does, unless `yes`, what was known of a folder that is
-    empty now and held many documents: it looks like a mount that is not there.
+    empty now and held many documents: it looks like a mount that is not there. `retry` as in `compare`.
     """
     covered = [row for row in rows if any(scope.covers(row.source) for scope in seen.scopes)]
     below: dict[str, int] = {}
@@ -98,7 +98,7 @@ def comparison(
     in_scope = [row for row in covered if kept.isdisjoint(_folders(row.source))] if prune else []
     lost = {name for name, path in roots.items() if not path.exists()} - {scope.root.name for scope in seen.scopes}
     adrift = [row for row in rows if row.root in lost]
-    return compare(seen.files, {row.source: row for row in rows}, in_scope, adrift), outcomes
+    return compare(seen.files, {row.source: row for row in rows}, in_scope, adrift, retry=retry), outcomes
 
 
 def _folders(source: str) -> Iterator[str]:
@@ -120,7 +120,7 @@ def why_removed(seen: Inventory, row: DocumentRow) -> str:
 
 def great_loss(plan: Plan) -> str:
     """A sentence to say before more than half of many documents are removed; "" otherwise."""
-    stay = len(plan.unchanged) + len(plan.touched) + len(plan.renamed) + len(plan.changed)
+    stay = len(plan.unchanged) + len(plan.touched) + len(plan.renamed) + len(plan.changed) + len(plan.left)
     if len(plan.removed) < _MANY or len(plan.removed) <= stay:
         return ""
     return f"{len(plan.removed)} of {stay + len(plan.removed)} known documents are gone and will be removed."

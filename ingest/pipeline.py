@@ -47,6 +47,7 @@ def ingest(
     workers: int | None = None,
     chosen: Filter = NO_FILTER,
     also: Sequence[File] = (),
+    retry: bool = True,
     on_plan: Callable[[int], None] = lambda total: None,
     on_outcome: Watcher = lambda outcome: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -60,7 +61,7 @@ def ingest(
     `workers` is how many processes read files, by default as many as there are processors, within reason.
     `chosen` says which files of folders count: what `exclude` or an ignore file leaves out is removed if it was known,
     what `include` does not match is neither read nor removed. `also` are files that are known by another name than
-    their path, as what was piped in.
+    their path, as what was piped in. Without `retry`, what could not be read and has not changed is left alone.
     Raises SourceNotFound for a path that is not there, UsageProblem where a folder holds nothing to read (and, unless
     `yes`, where that would remove what was known of it), KnowledgeBaseBusy, IdentityMismatch, or a ServerError.
     """
@@ -80,7 +81,7 @@ def ingest(
     if dry_run:
         with fetched(addresses, into.path, _by_source(into), remember=False) as pages:
             seen = replace(seen, files=[*seen.files, *also, *pages])
-            _foretell(seen, into, tell, prune=prune, yes=yes)
+            _foretell(seen, into, tell, prune=prune, yes=yes, retry=retry)
         report.files = len(seen.files) + len(seen.skipped)
         report.seconds = time.perf_counter() - began
         return report
@@ -90,10 +91,10 @@ def ingest(
         writer = Writer(store)
         _name_from_outer_roots(seen.scopes, writer)
         documents = store.documents()
-        plan, told = comparison(seen, list(documents.values()), store.roots(), prune=prune, yes=yes)
+        plan, told = comparison(seen, list(documents.values()), store.roots(), prune=prune, yes=yes, retry=retry)
         if loss := great_loss(plan):
             into.notify(loss)
-        on_plan(len(seen.files) + len(seen.skipped) + len(plan.removed) + len(told))
+        on_plan(len(seen.files) + len(seen.skipped) + len(plan.removed) + len(told) - len(plan.left))
         for outcome in (*seen.skipped, *told):
             tell(outcome)
         _settle(plan, seen, writer, tell)
@@ -117,7 +118,7 @@ def _by_source(into: KnowledgeBase) -> dict[str, DocumentRow]:
     return {row.source: row for row in into.documents()} if into.exists else {}
 
 
-def _foretell(seen: Inventory, into: KnowledgeBase, tell: Watcher, *, prune: bool, yes: bool) -> None:
+def _foretell(seen: Inventory, into: KnowledgeBase, tell: Watcher, *, prune: bool, yes: bool, retry: bool) -> None:
     """Tell what `ingest` would do, as far as the files' sizes, times and contents say so without being read."""
     rows = list(into.store.documents().values()) if into.exists else []
     roots = into.store.roots() if into.exists else {}
@@ -127,7 +128,7 @@ def _foretell(seen: Inventory, into: KnowledgeBase, tell: Watcher, *, prune: boo
                 replace(row, source=moved_source(row.source, gone, root)) if row.root == gone.name else row
                 for row in rows
             ]
-    plan, told = comparison(seen, rows, roots, prune=prune, yes=yes)
+    plan, told = comparison(seen, rows, roots, prune=prune, yes=yes, retry=retry)
     for outcome in (*seen.skipped, *told):
         tell(outcome)
     _tell_settled(plan, seen, tell)

@@ -5,7 +5,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ingest.filters import NO_FILTER, Filter, included, left_out, posix, read_blocks, rules_at
@@ -76,7 +76,7 @@ class Plan:
     """What an ingest has to do. A pair is what the store knows of a file and the file as it is now.
 
     `fresh` and `changed` are to be read; `touched` have the content they had, at another time of change; `renamed`
-    have it in another place.
+    have it in another place; `left` could not be read before, are as they were, and are not to be tried again.
     """
 
     fresh: list[File]
@@ -85,6 +85,7 @@ class Plan:
     touched: list[tuple[DocumentRow, File]]
     renamed: list[tuple[DocumentRow, File]]
     removed: list[DocumentRow]
+    left: list[DocumentRow] = field(default_factory=list)
 
 
 def scopes(paths: Sequence[Path], known: Mapping[str, Path], chosen: Filter = NO_FILTER) -> list[Scope]:
@@ -263,12 +264,15 @@ def compare(
     known: Mapping[str, DocumentRow],
     in_scope: Iterable[DocumentRow],
     adrift: Iterable[DocumentRow] = (),
+    *,
+    retry: bool = True,
 ) -> Plan:
     """What has to be done so that the store agrees with the files.
 
     `known` are all documents by source, `in_scope` those that are to be removed if their file is not among `files`,
     `adrift` those whose root is gone: they may have been moved here, and are kept if they were not. A file is hashed
-    only where size or time differ from what is known, or where it may have been moved here.
+    only where size or time differ from what is known, or where it may have been moved here. A file that could not be
+    read is tried again, unless `retry` is False and it has not changed: a reader may have been mended or installed.
     """
     present = {file.source: file for file in files}
     removed = [row for row in in_scope if row.source not in present]
@@ -286,12 +290,14 @@ def compare(
                 plan.renamed.append((_likeliest(former, file), file))
             else:
                 plan.fresh.append(file)
-        elif before.status != "ok":
-            plan.changed.append(
-                (before, file)
-            )  # failed ones are tried again: a reader may have been mended or installed
-        elif (before.size, before.mtime_ns) == (file.size, file.mtime_ns):
+        elif before.status == "ok" and (before.size, before.mtime_ns) == (file.size, file.mtime_ns):
             plan.unchanged.append(before)
+        elif before.status != "ok":
+            is_same = (before.size, before.mtime_ns) == (file.size, file.mtime_ns)
+            if is_same and not retry:
+                plan.left.append(before)
+            else:
+                plan.changed.append((before, file))
         elif before.size == file.size and _hash_or_none(file) == before.content_hash:
             plan.touched.append((before, file))
         else:

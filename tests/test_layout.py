@@ -25,7 +25,7 @@ rag.cli.common
 ingest.members ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
 ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
 ingest.filters ingest.sources ingest.chunk ingest.parse
-ingest.report ingest.inventory ingest.fetch ingest.pipeline ingest.cli
+ingest.report ingest.inventory ingest.fetch ingest.pipeline ingest.watch ingest.show ingest.cli
 rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
@@ -42,6 +42,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "lancedb": "rag.store",
     "pyarrow": "rag.store",
     "tiktoken": "rag.tokens",
+    "watchfiles": "ingest.watch",
     "unstructured": "ingest.elements",
     "spacy": "ingest.elements",
     "openpyxl": "ingest.sheets",
