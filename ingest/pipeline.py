@@ -1,33 +1,24 @@
 """Files into a knowledge base: one outcome a file, and nothing lost whatever happens between."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-import rag.errors as errors
-from ingest.chunk import chunk
 from ingest.fetch import fetched, is_address
 from ingest.filters import NO_FILTER, Filter
+from ingest.flow import Flow, Server
 from ingest.inventory import Inventory, comparison, great_loss, look, refuse_empty, why_removed
+from ingest.ledger import Work
 from ingest.members import ReadOptions
-from ingest.parse import parse
 from ingest.report import FileStatus, IngestReport, Outcome, Progress
-from ingest.sources import File, Plan, Scope, content_hash, moved_source, size_and_time, swallowed
+from ingest.sources import File, Plan, Scope, moved_source, swallowed
 from rag.knowledge_base import KnowledgeBase
-from rag.store.names import digest, embedded_hash, revision_of
-from rag.store.schema import DocumentRow
+from rag.store.names import digest
+from rag.store.schema import CANARY_TEXTS, DocumentRow
 from rag.store.upkeep import tidy
-from rag.store.write import NewVersion, Writer, write_lock
-from rag.types import Chunk, Document
-
-_GROUP_CHUNKS = 128  # embedded and committed together: few commits keep searches fast, small groups lose little
-_TIDY_AFTER = 20_000  # chunks written since the last compaction in one run
-
-_RESCUABLE = (errors.BadReply, errors.ContextOverflow)  # one text may have caused these; other errors stop the run
-
+from rag.store.write import FAILED, Writer, write_lock
 
 __all__ = ["FileStatus", "IngestReport", "Outcome", "Progress", "ReadOptions", "ingest"]
 
@@ -87,31 +78,96 @@ def ingest(
         return report
     with fetched(addresses, into.path, _by_source(into)) as pages, write_lock(into.path):
         seen = replace(seen, files=[*seen.files, *also, *pages])
-        store = into.made()
-        writer = Writer(store)
-        _name_from_outer_roots(seen.scopes, writer)
-        documents = store.documents()
-        plan, told = comparison(seen, list(documents.values()), store.roots(), prune=prune, yes=yes, retry=retry)
-        if loss := great_loss(plan):
+        writer = _writer(into, seen) if into.exists else None
+        rows = list(writer.rows.values()) if writer else []
+        roots = writer.store.roots() if writer else {}
+        plan, told = _compared(seen, rows, roots, prune=prune, yes=yes, retry=retry)
+        if loss := great_loss(plan.files):
             into.notify(loss)
-        on_plan(len(seen.files) + len(seen.skipped) + len(plan.removed) + len(told) - len(plan.left))
-        for outcome in (*seen.skipped, *told):
-            tell(outcome)
-        _settle(plan, seen, writer, tell)
-        if plan.fresh or plan.changed:
-            if documents:
-                into.check_canaries()
-            for outcomes, counts in _stored(_versions(plan, documents, into), writer, into):
-                report.chunks += counts.chunks
-                report.embedded += counts.embedded
-                report.reused += counts.reused
-                for outcome in outcomes:
-                    tell(outcome)
+        on_plan(len(seen.files) + len(seen.skipped) + len(plan.files.removed) + len(told) - len(plan.files.left))
+        # The processes that read start while the server is asked for its model.
+        with closing(Flow(plan.work, workers)) as flow:
+            writer = writer or _writer(into, seen)
+            for outcome in (*seen.skipped, *told):
+                tell(outcome)
+            _settle(plan, writer)
+            _tell_settled(plan, seen, tell)
+            try:
+                if plan.work:
+                    for outcome in flow.run(writer, _server(into, known=bool(rows)), options, on_progress):
+                        tell(outcome)
+            finally:
+                report.chunks, report.embedded = flow.totals.chunks, flow.totals.embedded
+                report.reused = max(0, report.chunks - report.embedded)
         if report.changed:
-            tidy(store)
+            tidy(writer.store, report.chunks)
+        elif not plan.work:
+            writer.sweep()
     report.files = len(seen.files) + len(seen.skipped)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _writer(into: KnowledgeBase, seen: Inventory) -> Writer:
+    writer = Writer(into.made())
+    _name_from_outer_roots(seen.scopes, writer)
+    return writer
+
+
+def _server(into: KnowledgeBase, *, known: bool) -> Server:
+    """What embeds. Where vectors are known already, the first request shows whether the model still makes such ones."""
+    embedder = into.embedder
+    return Server(
+        into.store.identity.embedding_model,
+        embedder.embed_documents,
+        into.settings.embed_batch,
+        CANARY_TEXTS if known else (),
+        into.check_canaries,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A plan for files, and for the documents in them: what is to be read, and which rows go along with a file's."""
+
+    files: Plan
+    work: list[Work]
+    members: Mapping[str, Sequence[DocumentRow]]  # by the id of their file's row
+    orphans: list[DocumentRow]
+
+    def documents(self, row: DocumentRow) -> int:
+        """How many documents a file's row stands for."""
+        return max(1, bool(row.revision) + len(self.members.get(row.id, ())))
+
+
+def _compared(
+    seen: Inventory, rows: Sequence[DocumentRow], roots: Mapping[str, Path], *, prune: bool, yes: bool, retry: bool
+) -> tuple[_Whole, list[Outcome]]:
+    """What has to be done. Files are compared; the documents in a file go its way."""
+    of_files = [row for row in rows if not row.part_of]
+    plan, told = comparison(seen, of_files, roots, prune=prune, yes=yes, retry=retry)
+    members: dict[str, list[DocumentRow]] = {}
+    for row in rows:
+        if row.part_of:
+            members.setdefault(row.part_of, []).append(row)
+    # What failed in a file is tried again, as a file that failed is.
+    failed = {id_ for id_, found in members.items() if retry and any(row.status == FAILED for row in found)}
+    here = {file.source: file for file in seen.files}
+    again = [(row, here[row.source]) for row in plan.unchanged if row.id in failed]
+    again += [(row, file) for row, file in plan.touched if row.id in failed]
+    plan = replace(
+        plan,
+        unchanged=[row for row in plan.unchanged if row.id not in failed],
+        touched=[(row, file) for row, file in plan.touched if row.id not in failed],
+        changed=[*plan.changed, *again],
+    )
+    # A run that was killed in the middle of a file leaves its documents without the file's row.
+    ids = {row.id for row in of_files}
+    astray = {id_: found for id_, found in members.items() if id_ not in ids}
+    work = [Work(file, None, astray.pop(digest(file.source), ())) for file in plan.fresh]
+    work += [Work(file, row, members.get(row.id, ())) for row, file in plan.changed]
+    orphans = [row for found in astray.values() for row in found if any(s.covers(row.source) for s in seen.scopes)]
+    return _Whole(plan, work, members, orphans if prune else []), told
 
 
 def _by_source(into: KnowledgeBase) -> dict[str, DocumentRow]:
@@ -128,14 +184,13 @@ def _foretell(seen: Inventory, into: KnowledgeBase, tell: Watcher, *, prune: boo
                 replace(row, source=moved_source(row.source, gone, root)) if row.root == gone.name else row
                 for row in rows
             ]
-    plan, told = comparison(seen, rows, roots, prune=prune, yes=yes, retry=retry)
+    plan, told = _compared(seen, rows, roots, prune=prune, yes=yes, retry=retry)
     for outcome in (*seen.skipped, *told):
         tell(outcome)
     _tell_settled(plan, seen, tell)
-    for file in plan.fresh:
-        tell(_foretold(file, FileStatus.ADDED))
-    for row, file in plan.changed:
-        tell(_foretold(file, FileStatus.UPDATED if row.revision else FileStatus.ADDED))
+    for work in plan.work:
+        known = work.before is not None and bool(work.before.revision or work.members)
+        tell(_foretold(work.file, FileStatus.UPDATED if known else FileStatus.ADDED))
 
 
 def _foretold(file: File, status: FileStatus) -> Outcome:
@@ -147,7 +202,7 @@ def _name_from_outer_roots(found: Sequence[Scope], writer: Writer) -> None:
     known = writer.store.roots()
     for root in dict.fromkeys(scope.root for scope in found):
         inner = swallowed(root, known)
-        rows = writer.store.documents().values()
+        rows = list(writer.rows.values())
         for gone in inner:
             mine = [row for row in rows if row.root == gone.name]
             writer.change_rows(
@@ -158,154 +213,28 @@ def _name_from_outer_roots(found: Sequence[Scope], writer: Writer) -> None:
             writer.set_root(root.name, root.path)
 
 
-def _settle(plan: Plan, seen: Inventory, writer: Writer, tell: Watcher) -> None:
-    """All that needs no reading: unchanged, moved and removed files."""
-    touched = [replace(row, size=file.size, mtime_ns=file.mtime_ns) for row, file in plan.touched]
-    renamed = [
-        replace(row, source=file.source, root=file.root, size=file.size, mtime_ns=file.mtime_ns)
-        for row, file in plan.renamed
-    ]
-    writer.change_rows([*touched, *renamed])
-    writer.remove(row.id for row in plan.removed)
-    _tell_settled(plan, seen, tell)
+def _settle(plan: _Whole, writer: Writer) -> None:
+    """All that needs no reading: moved and removed files, and those whose time of change alone is another."""
+    changed = [replace(row, size=file.size, mtime_ns=file.mtime_ns) for row, file in plan.files.touched]
+    for row, file in plan.files.renamed:
+        changed.append(replace(row, source=file.source, root=file.root, size=file.size, mtime_ns=file.mtime_ns))
+        changed += [
+            replace(member, source=file.source + member.source.removeprefix(row.source), root=file.root)
+            for member in plan.members.get(row.id, ())
+        ]
+    writer.change_rows(changed)
+    gone = [*plan.files.removed, *plan.orphans]
+    writer.remove(one.id for row in gone for one in (row, *plan.members.get(row.id, ())))
 
 
-def _tell_settled(plan: Plan, seen: Inventory, tell: Watcher) -> None:
-    for row in [*plan.unchanged, *(row for row, _ in plan.touched)]:
-        tell(Outcome(row.source, FileStatus.UNCHANGED, chunks=row.chunks))
-    for before, file in plan.renamed:
-        tell(Outcome(file.source, FileStatus.RENAMED, f"was {before.source}", chunks=before.chunks))
-    for row in plan.removed:
-        tell(Outcome(row.source, FileStatus.REMOVED, why_removed(seen, row)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A file that was read, or why it could not be."""
-
-    row: DocumentRow
-    status: FileStatus
-    document: Document | None
-    chunks: list[Chunk]
-    error: str
-    ms: float
-
-
-def _versions(plan: Plan, documents: dict[str, DocumentRow], into: KnowledgeBase) -> Iterator[_Read]:
-    """The new and changed files, read and cut one after another."""
-    taken = set(documents)
-    for file in plan.fresh:
-        id_ = digest(file.source)
-        while id_ in taken:  # a document that was moved away from this place keeps its id
-            id_ = digest(id_)
-        taken.add(id_)
-        yield _read(id_, file, FileStatus.ADDED, into)
-    for row, file in plan.changed:
-        yield _read(row.id, file, FileStatus.UPDATED if row.revision else FileStatus.ADDED, into)
-
-
-def _read(id_: str, file: File, status: FileStatus, into: KnowledgeBase) -> _Read:
-    began = time.perf_counter()
-    document: Document | None = None
-    chunks: list[Chunk] = []
-    error = hashed = ""
-    try:
-        if file.problem:
-            raise errors.UnreadableDocument(file.problem)
-        hashed = content_hash(file.path)
-        document = parse(file.path, file.source)
-        chunks = chunk(document, max_tokens=into.store.identity.chunk_tokens)
-        if size_and_time(file.path.stat()) != (file.size, file.mtime_ns):
-            error = "the file changed while it was read; run again"
-        elif not chunks:
-            error = "the file holds no text"
-    except errors.ParseError as exc:
-        error = str(exc)
-    except OSError as exc:
-        error = f"the file cannot be read: {exc.strerror or exc}"
-    row = DocumentRow(
-        id=id_,
-        source=file.source,
-        root=file.root,
-        content_hash=hashed,
-        size=file.size,
-        mtime_ns=file.mtime_ns,
-        revision=revision_of(document.text, chunks) if document and not error else "",
-        title=document.title if document else "",
-        parser=document.parser if document else "",
-        status="failed" if error else "ok",
-        error=error,
-        chunks=len(chunks),
-        indexed_at=0,
-    )
-    return _Read(
-        row, FileStatus.FAILED if error else status, document, chunks, error, (time.perf_counter() - began) * 1000
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    chunks: int = 0
-    embedded: int = 0
-    reused: int = 0
-
-
-def _stored(reads: Iterator[_Read], writer: Writer, into: KnowledgeBase) -> Iterator[tuple[list[Outcome], _Counts]]:
-    """Embed and commit what was read, in groups; yields the outcomes of each group when they are on disk."""
-    group: list[_Read] = []
-    written = 0
-    for read in reads:
-        if read.error:
-            writer.fail(read.row, read.error)
-            yield [Outcome(read.row.source, FileStatus.FAILED, read.error, ms=read.ms)], _Counts()
-            continue
-        group.append(read)
-        size = sum(len(member.chunks) for member in group)
-        if size >= _GROUP_CHUNKS:
-            yield from _commit(group, writer, into)
-            group = []
-            written += size
-            if written >= _TIDY_AFTER:
-                tidy(writer.store)
-                written = 0
-    if group:
-        yield from _commit(group, writer, into)
-
-
-def _commit(group: Sequence[_Read], writer: Writer, into: KnowledgeBase) -> Iterator[tuple[list[Outcome], _Counts]]:
-    try:
-        yield _commit_all(group, writer, into)
-    except _RESCUABLE as exc:
-        if len(group) > 1:  # one text among them is at fault; the others shall not pay for it
-            for read in group:
-                yield from _commit([read], writer, into)
-            return
-        read = group[0]
-        writer.fail(read.row, str(exc))
-        yield [Outcome(read.row.source, FileStatus.FAILED, str(exc), ms=read.ms)], _Counts()
-
-
-def _commit_all(group: Sequence[_Read], writer: Writer, into: KnowledgeBase) -> tuple[list[Outcome], _Counts]:
-    began = time.perf_counter()
-    chunks = [chunk for read in group for chunk in read.chunks]
-    hashes = [embedded_hash(chunk) for chunk in chunks]
-    vectors = writer.vectors_of(hashes) if writer.store.documents() else {}
-    reused = sum(name in vectors for name in hashes)
-    missing = {name: chunk.searched for name, chunk in zip(hashes, chunks, strict=True) if name not in vectors}
-    vectors |= zip(missing, into.embedder.embed_documents(list(missing.values())), strict=True)
-    versions = []
-    at = 0
-    for read in group:
-        assert read.document is not None
-        mine = hashes[at : at + len(read.chunks)]
-        at += len(read.chunks)
-        versions.append(
-            NewVersion(read.row, read.document.text, read.chunks, np.stack([vectors[name] for name in mine]))
-        )
-    writer.put(versions)
-    ms_a_chunk = (time.perf_counter() - began) * 1000 / max(1, len(chunks))
-    outcomes = [
-        Outcome(read.row.source, read.status, chunks=len(read.chunks), ms=read.ms + ms_a_chunk * len(read.chunks))
-        for read in group
-    ]
-    return outcomes, _Counts(len(chunks), len(missing), reused)
+def _tell_settled(plan: _Whole, seen: Inventory, tell: Watcher) -> None:
+    files = plan.files
+    for row in [*files.unchanged, *(row for row, _ in files.touched)]:
+        tell(Outcome(row.source, FileStatus.UNCHANGED, chunks=row.chunks, documents=plan.documents(row)))
+    for before, file in files.renamed:
+        reason = f"was {before.source}"
+        tell(Outcome(file.source, FileStatus.RENAMED, reason, before.chunks, documents=plan.documents(before)))
+    for row in files.removed:
+        tell(Outcome(row.source, FileStatus.REMOVED, why_removed(seen, row), documents=plan.documents(row)))
+    for row in plan.orphans:
+        tell(Outcome(row.source, FileStatus.REMOVED, "its file is gone"))

@@ -25,7 +25,9 @@ rag.cli.common
 ingest.members ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
 ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
 ingest.filters ingest.sources ingest.chunk ingest.parse
-ingest.report ingest.inventory ingest.fetch ingest.pipeline ingest.watch ingest.show ingest.cli
+ingest.frames ingest.reading ingest.worker ingest.workers
+ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
+ingest.pipeline ingest.watch ingest.show ingest.cli
 rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
