@@ -28,7 +28,9 @@ def follow(
     tick_ms: int = _TICK_MS,
     wait_s: tuple[float, float] = _WAIT_S,
 ) -> None:
-    """Call `run` after each batch of changes at or below `paths`, for ever; only an interrupt or an error ends it.
+    """Call `run` when the watch stands and after each batch of changes at or below `paths`, for ever.
+
+    Only an interrupt or an error ends it.
 
     What passes (a server that is away, another writer, a folder that is not there) is told once by `notify` and tried
     again, with longer and longer waits; `trouble` is what a run before this has met. `kb` is the knowledge base, whose
@@ -62,14 +64,14 @@ def _ticks(paths: Sequence[Path], kb: Path, tick_ms: int) -> Iterator[bool]:
 
     polling: bool | None = None
     marks = _marks(paths)
-    is_behind = False  # what changed between two watches was heard by neither
+    is_behind = True  # what changed before a watch stood, or between two, was heard by nobody
     while True:
         folders = [path for path in paths if path.is_dir()]
         if not folders:
             time.sleep(tick_ms / 1000)
             before, marks = marks, _marks(paths)
-            is_behind = marks != before
-            yield is_behind
+            changed, is_behind = marks != before or is_behind, False
+            yield changed
             continue
         try:
             for changes in watchfiles.watch(
