@@ -110,7 +110,8 @@ class Folder(RuleBasedStateMachine):
 
     @rule(folder=st.sampled_from(["a", "b", "a/c"]), to=st.sampled_from(["e", "b/e", "f"]))
     def move_folder(self, folder: str, to: str) -> None:
-        if (self.docs / folder).is_dir() and not (self.docs / to).exists():
+        into_itself = f"{to}/".startswith(f"{folder}/")
+        if (self.docs / folder).is_dir() and not (self.docs / to).exists() and not into_itself:
             (self.docs / to).parent.mkdir(parents=True, exist_ok=True)
             (self.docs / folder).rename(self.docs / to)
 
