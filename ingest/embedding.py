@@ -70,8 +70,7 @@ class Throttle:
         slower = [level for level in self._rates if level < self.level]
         before = max(slower, default=None)
         if before is not None and self._rates[self.level] < _PAYS * self._rates[before]:
-            # Where requests run side by side, one more waiting fills the gap between two of them.
-            self._settle(before + 1 if before > 1 else 1)
+            self._settle(before)
         elif self.level >= self._most:
             self._settle(self.level)
         else:
@@ -191,7 +190,8 @@ class Embedding:
                     if self._waiting and (batch := self._cut()):
                         self._active += 1
                         return batch, self.throttle.level
-                self._changed.wait(_PATIENCE_S if self._waiting else None)
+                is_due = self._waiting and self._active < self.throttle.level
+                self._changed.wait(_PATIENCE_S if is_due else None)
             return None
 
     def _cut(self) -> _Batch | None:

@@ -32,7 +32,7 @@ _GROUP_CHUNKS = 1024  # written together: few commits keep searches fast
 _GROUP_BYTES = 8 << 20
 _GROUP_S = 1.0  # the longest that something waits to be written
 _LOOK_UP = 1000
-_TIDY_AFTER = 20_000  # chunks written since the last compaction in one run
+_TIDY_AFTER = 8192  # chunks written since the last time in this run, or a quarter of the table
 _PROGRESS_S = 0.1
 
 
@@ -347,7 +347,7 @@ class Flow:
                 writer.put(group.versions, group.failures, group.containers)
                 writer.remove(group.removed)
                 chunks += group.chunks
-                if chunks >= _TIDY_AFTER:
+                if chunks >= max(_TIDY_AFTER, writer.store.chunks_table.count_rows() // 4):
                     tidy(writer.store)
                     chunks = 0
             except BaseException as exc:  # noqa: BLE001 - it is handed to the thread that waits for us

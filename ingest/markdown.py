@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ingest.blocks import HeadingPath, one_line, row_line
+from ingest.front_matter import front_matter
 from ingest.text import decode
 from rag.errors import EmptyDocument
 from rag.types import Document, Kind, Piece
@@ -13,9 +14,6 @@ from rag.types import Document, Kind, Piece
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
-
-_FRONT_MATTER = re.compile(r"\A(?P<fence>---|\+\+\+)[ \t]*\n(?P<body>(?:.*\n)*?)(?P=fence)[ \t]*(?:\n|\Z)")
-_TITLE_FIELD = re.compile(r"""^title[ \t]*[:=][ \t]*(?P<quote>["']?)(?P<title>.+?)(?P=quote)[ \t]*$""", re.MULTILINE)
 
 
 @lru_cache(maxsize=1)
@@ -28,18 +26,16 @@ def _reader() -> "MarkdownIt":
 def parse_markdown(data: bytes, source: str) -> Document:
     """A Markdown file: `document.text` is the file's text, marks included.
 
-    Front matter is no piece; its `title`, else the first heading of level 1, else the file's name is the title.
-    Raises UnreadableDocument for binary data, EmptyDocument.
+    Front matter is no piece: its simple fields are the metadata. Its `title`, or else the first heading of level 1, is
+    the title. Raises UnreadableDocument for binary data, EmptyDocument.
     """
     text = decode(data, source)
-    front = _FRONT_MATTER.match(text)
-    body = front.end() if front else 0
-    pieces, first = _pieces(text, body)
+    body, fields = front_matter(text)
+    pieces, first = markdown_pieces(text, body, HeadingPath())
     if not pieces:
         raise EmptyDocument(f"{source} holds no text")
-    named = _TITLE_FIELD.search(front["body"]) if front else None
-    title = named["title"] if named else first
-    return Document(source, text, one_line(title), tuple(pieces), "markdown")
+    title = fields.pop("title", "") or first
+    return Document(source, text, one_line(title), tuple(pieces), "markdown", fields)
 
 
 class _Block:
@@ -52,12 +48,12 @@ class _Block:
         self.level, self.name, self.header = level, name, header
 
 
-def _pieces(text: str, body: int) -> tuple[list[Piece], str]:
-    """The pieces of the text from `body` on, and the first heading of level 1."""
+def markdown_pieces(text: str, body: int, path: HeadingPath) -> tuple[list[Piece], str]:
+    """The pieces of the text from `body` on, below the headings of `path`, and the first heading of level 1."""
     starts = [body]
     starts += (found.end() for found in re.compile("\n").finditer(text, body))
     starts.append(len(text) + 1)
-    path, title, line = HeadingPath(), "", 0
+    title, line = "", 0
     pieces: list[Piece] = []
 
     def put(first: int, behind: int, kind: Kind, header: str = "") -> None:

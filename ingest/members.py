@@ -1,8 +1,20 @@
 """What a file may hold more than one of: options of reading, members that could not be read, limits on unpacking."""
 
+import io
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
+
+from rag.errors import TooBig
 
 _MIB = 1 << 20
+_BLOCK = 1 << 20
+_RATIO_COUNTS_FROM = 64 * _MIB  # a page of zeros packs a thousandfold, and harms nobody
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_NAME_CHARS = 200
+REST = "(rest)"  # the name of all that could not be read behind a damaged place or a limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +54,103 @@ class Unread:
     source: str
     reason: str
     unsupported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file inside a file, by its harmless name; `open` gives its content, which can be read once.
+
+    `kind` is what it is, as a suffix, where its container says so.
+    """
+
+    name: str
+    open: Callable[[], BinaryIO]
+    kind: str = ""
+
+
+class Budget:
+    """What one file may still unpack to, with all that is inside it. `packed` is its size in bytes."""
+
+    def __init__(self, options: ReadOptions, packed: int) -> None:
+        self.options = options
+        self._spent = 0
+        self._members = 0
+        self._most = min(options.max_bytes, max(_RATIO_COUNTS_FROM, packed * options.max_ratio))
+
+    def spend(self, size: int) -> None:
+        """Count unpacked bytes. Raises TooBig."""
+        self._spent += size
+        if self._spent > self._most:
+            raise TooBig(f"it unpacks to more than {self._most // _MIB} MiB; unpack it yourself if that is right")
+
+    def count_member(self) -> None:
+        """Count one more file inside the file. Raises TooBig."""
+        self._members += 1
+        if self._members > self.options.max_members:
+            raise TooBig(f"it holds more than {self.options.max_members} files; unpack it yourself if that is right")
+
+    def check_depth(self, depth: int) -> None:
+        """Refuse files in files in files. Raises TooBig."""
+        if depth > self.options.max_depth:
+            raise TooBig(f"it lies more than {self.options.max_depth} archives deep; unpack it yourself")
+
+    def read(self, stream: BinaryIO) -> bytes:
+        """The whole of one document. Raises TooBig."""
+        parts = []
+        size = 0
+        while block := stream.read(_BLOCK):
+            size += len(block)
+            if size > self.options.max_document_bytes:
+                raise TooBig(f"it is larger than {self.options.max_document_bytes // _MIB} MiB; split it")
+            parts.append(block)
+        return b"".join(parts)
+
+
+class Counted(io.RawIOBase):
+    """An unpacking stream that takes what it gives from a budget."""
+
+    def __init__(self, stream: BinaryIO, budget: Budget) -> None:
+        super().__init__()
+        self._stream = stream
+        self._budget = budget
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._stream.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+        block = self._stream.read(len(buffer))
+        self._budget.spend(len(block))
+        buffer[: len(block)] = block
+        return len(block)
+
+
+class Names:
+    """Gives the members of one container names that are harmless and different."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def harmless(self, name: str) -> str:
+        """A relative path without `..`, drives, backslashes and control characters; a repeated name is numbered."""
+        parts = [_CONTROL.sub(" ", part).strip() for part in name.replace("\\", "/").split("/")]
+        parts = [part for part in parts if part not in {"", ".", ".."} and not _DRIVE.fullmatch(part)]
+        parts = [part if len(part) <= _NAME_CHARS else f"{part[:100]}…{part[-60:]}" for part in parts]
+        wanted = found = "/".join(parts) or "unnamed"
+        folder, slash, base = wanted.rpartition("/")
+        stem, dot, suffix = base.rpartition(".")
+        if not stem:
+            stem, dot, suffix = base, "", ""
+        number = 2
+        while found in self._taken:
+            found, number = f"{folder}{slash}{stem} ({number}){dot}{suffix}", number + 1
+        self._taken.add(found)
+        return found

@@ -1,18 +1,33 @@
-"""Any file into a Document: finds out what it is and hands it to its reader."""
+"""Any file into its documents: finds out what it is and hands it to its reader."""
 
 import io
-import zipfile
+import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from ingest.archive import ARCHIVES, DAMAGE, PACKED, members, name_inside, unpacked
+from ingest.asciidoc import parse_asciidoc
+from ingest.attachments import mail_and_attachments
 from ingest.blocks import one_line
+from ingest.code import LANGUAGES, parse_code
+from ingest.detect import HEAD_BYTES, kind_of, marked, suffix_of
 from ingest.elements import parse_docx, parse_epub, parse_html, parse_odt, parse_pptx
 from ingest.mail import parse_mail
+from ingest.mailbox import messages
 from ingest.markdown import parse_markdown
-from ingest.members import ReadOptions, Unread
+from ingest.markup import parse_xml
+from ingest.members import Budget, Member, Names, ReadOptions, Unread
+from ingest.notebook import parse_notebook
+from ingest.org import parse_org
 from ingest.pdf import parse_pdf
+from ingest.record_files import RECORD_KINDS, record_documents
 from ingest.records import parse_csv, parse_json, parse_json_lines
+from ingest.rst import parse_rst
 from ingest.sheets import parse_xlsx
+from ingest.subtitles import parse_subtitles
+from ingest.tex import parse_tex
 from ingest.text import looks_binary, parse_text
 from rag.errors import ParseError, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
@@ -20,120 +35,230 @@ from rag.types import Document
 __all__ = ["SUFFIXES", "ReadOptions", "Unread", "parse", "read_all", "supported"]
 
 Reader = Callable[[bytes, str], Document]
+AttachmentReader = Callable[[bytes, str], tuple[Document, list[tuple[str, bytes]]]]
 
 _DEFAULTS = ReadOptions()
-_HEAD_BYTES = 4096
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 def parse(path: Path, source: str) -> Document:
-    """Read one file; `source` is the name it goes by in the document and in messages.
+    """Read one file that is one document; `source` is the name it goes by in the document and in messages.
 
-    Raises UnsupportedFormat, UnreadableDocument (damaged, encrypted, not what its name says), EmptyDocument, or OSError
-    where the file cannot be opened.
+    A mail is read without what is attached to it. Raises UnsupportedFormat, UnreadableDocument (damaged, encrypted, not
+    what its name says), EmptyDocument, TooBig, or OSError where the file cannot be opened.
     """
-    data = path.read_bytes()
-    reader = _READERS.get(_kind(path, data, source))
-    if reader is None:
-        raise UnsupportedFormat(
-            f"{source}: there is no reader for {_named(path)} files. Convert it to PDF, DOCX or text first."
-        )
-    try:
-        return reader(data, source)
-    except (ParseError, MemoryError):
-        raise
-    except Exception as exc:
-        why = f"{type(exc).__name__}: {one_line(str(exc))[:200]}"
-        raise UnreadableDocument(f"{source} cannot be read as {_named(path)}: it seems damaged ({why})") from exc
+    with path.open("rb") as stream:
+        budget = Budget(_DEFAULTS, os.fstat(stream.fileno()).st_size)
+        kind, name, inner = _inside(cast("BinaryIO", stream), path.name, source, budget)
+        if kind in ARCHIVES or kind == ".mbox":
+            raise UnsupportedFormat(f"{source} holds several documents: read it as what it is, an archive")
+        return _one(_read(inner, source, budget), kind, name, source)
 
 
 def read_all(path: Path, source: str, options: ReadOptions = _DEFAULTS) -> Iterator[Document | Unread]:
     """The documents that a file holds, in order: one for a plain file, named `source`.
 
-    Raises what `parse` raises where the file as a whole cannot be read.
+    What is inside a file has a source below it: members of an archive and attachments `source/name`, messages of an
+    mbox `source/000001`, records `source#id`. A compressed file is what is in it, under its own name. Raises what
+    `parse` raises where the file as a whole cannot be read; what cannot be read in it is Unread.
     """
-    yield parse(path, source)
+    with path.open("rb") as stream:
+        budget = Budget(options, os.fstat(stream.fileno()).st_size)
+        yield from _documents(cast("BinaryIO", stream), path.name, source, budget, 0)
 
 
 def supported(path: Path) -> bool:
-    """Whether `parse` has a reader for the file, by its suffix; without a suffix, whether it looks like text."""
-    suffix = path.suffix.lower()
-    if suffix:
-        return suffix in SUFFIXES
+    """Whether there is a reader for the file: by its suffix where that is known, else by its first bytes."""
+    suffix = suffix_of(path.name)
+    if suffix in SUFFIXES:
+        return True
+    if suffix in _NEVER:
+        return False
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            head = file.read(HEAD_BYTES)
     except OSError:
         return False
-    return bool(head) and not looks_binary(head)
+    kind = marked(head, suffix)
+    return kind in SUFFIXES or kind == ".ole" if kind else bool(head) and not looks_binary(head)
 
 
-def _named(path: Path) -> str:
-    return path.suffix.lower() or "such"
+def _documents(
+    stream: BinaryIO, name: str, source: str, budget: Budget, depth: int, kind: str = ""
+) -> Iterator[Document | Unread]:
+    """The documents in a stream that can be moved. `depth` counts the archives around it."""
+    if not kind:
+        kind, name, stream = _inside(stream, name, source, budget)
+    if kind in ARCHIVES:
+        yield from _each(members(stream, kind, source, budget), source, budget, depth)
+    elif kind == ".mbox":
+        yield from _each(messages(stream, source, budget), source, budget, depth)
+    elif budget.options.as_records and kind in RECORD_KINDS:
+        yield from _guarded(record_documents(stream, kind, source, budget), source)
+    elif reader := _WITH_ATTACHMENTS.get(kind):
+        data = _read(stream, source, budget)
+        try:
+            document, attached = reader(data, source)
+        except Exception as exc:
+            raise _as_parse_error(exc, kind, source) from exc
+        yield document
+        names = Names()
+        inside = (Member(names.harmless(each), partial(io.BytesIO, content)) for each, content in attached)
+        yield from _each(inside, source, budget, depth)
+    else:
+        yield _one(_read(stream, source, budget), kind, name, source)
 
 
-def _kind(path: Path, data: bytes, source: str) -> str:
-    """What the file is, as a suffix: by its name, and by its content where that says otherwise beyond doubt."""
-    named = path.suffix.lower()
-    if named and named not in SUFFIXES:
-        return named
-    head = data[:1024]
-    if b"%PDF-" in head:
-        # A mail or a text may quote the mark; a PDF has it near its start.
-        if named in _BINARY or not named or head.lstrip().startswith(b"%PDF-"):
-            return ".pdf"
-    elif data.startswith(b"PK\x03\x04"):
-        return _zipped(data, source)
-    elif data.startswith(_OLE) and named in _ZIPPED:
-        old = b"E\x00n\x00c\x00r\x00y\x00p\x00t" not in data
-        why = (
-            "an Office file from before 2007; save it in the present format"
-            if old
-            else "encrypted; save it without a password"
-        )
-        raise UnreadableDocument(f"{source} is {why}")
-    if named in _BINARY:
-        if not data:
-            raise UnreadableDocument(f"{source} is an empty file")
-        raise UnreadableDocument(
-            f"{source} is not a {named} file, whatever its name says: it seems damaged or misnamed"
-        )
-    return named or ".txt"
+def _each(inside: Iterator[Member | Unread], source: str, budget: Budget, depth: int) -> Iterator[Document | Unread]:
+    """The documents in each member; one that cannot be read does not end the others."""
+    for member in inside:
+        if isinstance(member, Unread):
+            yield member
+            continue
+        inner = f"{source}/{member.name}"
+        try:
+            budget.check_depth(depth + 1)
+            with member.open() as stream:
+                whole = io.BytesIO(budget.read(stream))
+            yield from _documents(whole, member.name, inner, budget, depth + 1, member.kind)
+        except ParseError as exc:
+            yield Unread(inner, str(exc), isinstance(exc, UnsupportedFormat))
+        except DAMAGE as exc:
+            yield Unread(inner, f"it is damaged: {one_line(str(exc))[:200]}")
 
 
-def _zipped(data: bytes, source: str) -> str:
-    """Which of the zip-based kinds it is."""
+def _inside(stream: BinaryIO, name: str, source: str, budget: Budget) -> tuple[str, str, BinaryIO]:
+    """Kind, name and content of a file, of what is in it where it is merely compressed."""
+    kind = kind_of(stream, name, source)
+    for _ in range(budget.options.max_depth):
+        if kind not in PACKED:
+            return kind, name, stream
+        stream, name = unpacked(stream, kind, budget), name_inside(name)
+        try:
+            if marked(stream.read(HEAD_BYTES), suffix_of(name)) in {".zip", ".ole"}:
+                stream.seek(0)  # these are read from their end: each look would unpack all of it
+                stream = io.BytesIO(budget.read(stream))
+            stream.seek(0)
+            kind = kind_of(stream, name, source)
+        except DAMAGE as exc:
+            raise UnreadableDocument(f"{source} is damaged: {one_line(str(exc))[:200]}") from exc
+    budget.check_depth(budget.options.max_depth + 1)
+    return kind, name, stream
+
+
+def _read(stream: BinaryIO, source: str, budget: Budget) -> bytes:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = set(archive.namelist())
-            kind = archive.read("mimetype")[:100].decode("ascii", "replace").strip() if "mimetype" in names else ""
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError) as exc:
-        raise UnreadableDocument(f"{source} is damaged: {exc}") from exc
-    if kind == "application/epub+zip" or ("META-INF/container.xml" in names and not kind):
-        return ".epub"
-    if kind.startswith("application/vnd.oasis.opendocument."):
-        return {"text": ".odt", "text-template": ".odt"}.get(kind.rpartition(".")[2], ".od?")
-    for part, suffix in (("word/", ".docx"), ("ppt/", ".pptx"), ("xl/", ".xlsx")):
-        if any(name.startswith(part) for name in names):
-            return suffix
-    return ".zip"
+        return budget.read(stream)
+    except ParseError as exc:
+        raise type(exc)(f"{source}: {exc}") from exc
+    except DAMAGE as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise
+        raise UnreadableDocument(f"{source} is damaged: {one_line(str(exc))[:200]}") from exc
+
+
+def _guarded(records: Iterator[Document | Unread], source: str) -> Iterator[Document | Unread]:
+    """Records of a compressed file whose end is missing: what was there stays."""
+    some = False
+    try:
+        for record in records:
+            some = True
+            yield record
+    except (ParseError, *DAMAGE) as exc:
+        if not some:
+            raise _as_parse_error(exc, "", source) from exc
+        yield Unread(f"{source}#rest", f"the file is damaged: {one_line(str(exc))[:200]}")
+
+
+def _one(data: bytes, kind: str, name: str, source: str) -> Document:
+    reader = _READERS.get(kind)
+    if reader is None and kind not in _BINARY_KINDS and not looks_binary(data[:HEAD_BYTES]):
+        reader = parse_text  # a text with a suffix of its own
+    if reader is None:
+        what = "binary data of no known kind" if kind == ".bin" else f"a {kind} file, and there is no reader for those"
+        raise UnsupportedFormat(f"{source} is {what}. Convert it to PDF, DOCX or text first, or leave it out.")
+    try:
+        return reader(data, source)
+    except Exception as exc:
+        raise _as_parse_error(exc, kind, source) from exc
+
+
+def _as_parse_error(exc: Exception, kind: str, source: str) -> Exception:
+    if isinstance(exc, ParseError | MemoryError):
+        return exc
+    why = f"{type(exc).__name__}: {one_line(str(exc))[:200]}"
+    return UnreadableDocument(f"{source} cannot be read as {kind or 'records'}: it seems damaged ({why})")
 
 
 _READERS: dict[str, Reader] = {
-    **dict.fromkeys((".md", ".markdown"), parse_markdown),
-    **dict.fromkeys((".txt", ".text", ".log"), parse_text),
-    **dict.fromkeys((".html", ".htm", ".xhtml"), parse_html),
-    **dict.fromkeys((".csv", ".tsv"), parse_csv),
-    **dict.fromkeys((".jsonl", ".ndjson"), parse_json_lines),
+    ".md": parse_markdown,
+    ".markdown": parse_markdown,
+    ".mdx": parse_markdown,
+    ".rmd": parse_markdown,
+    ".qmd": parse_markdown,
+    ".rst": parse_rst,
+    ".rest": parse_rst,
+    ".org": parse_org,
+    ".adoc": parse_asciidoc,
+    ".asciidoc": parse_asciidoc,
+    ".tex": parse_tex,
+    ".latex": parse_tex,
+    ".ltx": parse_tex,
+    ".txt": parse_text,
+    ".text": parse_text,
+    ".log": parse_text,
+    ".html": parse_html,
+    ".htm": parse_html,
+    ".xhtml": parse_html,
+    ".xml": parse_xml,
+    ".nxml": parse_xml,
+    ".xsl": parse_xml,
+    ".xslt": parse_xml,
+    ".xsd": parse_xml,
+    ".rss": parse_xml,
+    ".atom": parse_xml,
+    ".opml": parse_xml,
+    ".dbk": parse_xml,
+    ".docbook": parse_xml,
+    ".dita": parse_xml,
+    ".fodt": parse_xml,
+    ".svg": parse_xml,
+    ".csv": parse_csv,
+    ".tsv": parse_csv,
+    ".tab": parse_csv,
+    ".jsonl": parse_json_lines,
+    ".ndjson": parse_json_lines,
     ".json": parse_json,
+    ".geojson": parse_json,
+    ".ipynb": parse_notebook,
+    ".vtt": parse_subtitles,
+    ".srt": parse_subtitles,
+    **{suffix: partial(parse_code, language=language) for suffix, language in LANGUAGES.items()},
     ".pdf": parse_pdf,
     ".docx": parse_docx,
     ".pptx": parse_pptx,
-    **dict.fromkeys((".xlsx", ".xlsm"), parse_xlsx),
+    ".xlsx": parse_xlsx,
+    ".xlsm": parse_xlsx,
     ".epub": parse_epub,
     ".odt": parse_odt,
     ".eml": parse_mail,
+    ".mht": parse_mail,
+    ".mhtml": parse_mail,
 }
-SUFFIXES = frozenset(_READERS)
-_ZIPPED = frozenset({".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt"})
-_BINARY = _ZIPPED | {".pdf"}
+# Read these with what is attached to them; the reader gives the document, and names and contents in order.
+_WITH_ATTACHMENTS: dict[str, AttachmentReader] = {
+    ".eml": mail_and_attachments,
+    ".mht": mail_and_attachments,
+    ".mhtml": mail_and_attachments,
+}
+SUFFIXES = frozenset(_READERS) | PACKED | ARCHIVES | {".tgz", ".tbz2", ".txz", ".mbox", ".docm", ".dotx", ".pptm"}
+# Kinds that are told by their content and are never text, whether or not there is a reader for them here.
+_BINARY_KINDS = frozenset(
+    ".bin .zip .tar .7z .rar .sqlite .a .elf .ole .odf .xlsb .pages .doc .xls .ppt .msg .rtf .ods .odp "
+    ".png .jpg .gif .bmp .tif .webp".split()
+)
+# Not worth a look: a folder of programs, music or films has thousands of them.
+_NEVER = frozenset(
+    ".exe .dll .so .dylib .o .a .lib .pyc .pyo .class .jar .war .whl .apk .iso .img .dmg .msi .deb .rpm .mp3 .mp4 .m4a "
+    ".m4v .mkv .avi .mov .wav .flac .ogg .webm .wmv .ttf .otf .woff .woff2 .eot .ico .icns .psd .npy .npz .parquet "
+    ".gguf .safetensors .pt .pth .onnx .pkl .db .sqlite .lance .bin .dat".split()
+)

@@ -13,8 +13,11 @@ from rag.types import Document
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_CHARS = 64 * 1024
+_PIECE_CHARS = 2000
+_SHOWN_KEYS = 4
 # The default of 128 KiB refuses a cell that holds an article. The limit is the process's, so it is only ever raised.
-_LONGEST_CELL = 2**31 - 1
+# A quote that is never closed makes a cell of the rest of the file: that is no cell.
+_LONGEST_CELL = 1 << 26
 
 
 def parse_csv(data: bytes, source: str) -> Document:
@@ -23,16 +26,21 @@ def parse_csv(data: bytes, source: str) -> Document:
     Raises UnreadableDocument, EmptyDocument.
     """
     text = decode(data, source)
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
+    allow_long_cells()
     blocks = Blocks()
     try:
-        blocks.table(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, source)))
+        blocks.table(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text, source)))
     except csv.Error as exc:
         raise UnreadableDocument(f"{source} is not a table with delimiters: {exc}") from exc
     return blocks.document(source, "", "csv")
 
 
-def _delimiter(text: str, source: str) -> str:
+def allow_long_cells() -> None:
+    """Let the csv module read cells that hold an article."""
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
+
+
+def delimiter_of(text: str, source: str) -> str:
     """The delimiter that gives most rows the same number of cells; csv.Sniffer takes letters and blanks for one."""
     likely = "\t" if source.lower().endswith((".tsv", ".tab")) else ","
     sample = text[:_SAMPLE_CHARS]
@@ -49,20 +57,21 @@ def _delimiter(text: str, source: str) -> str:
 
 
 def parse_json(data: bytes, source: str) -> Document:
-    """A JSON file, one piece for its object, or for each member of its list: lines `key: value`, nested keys dotted.
+    """A JSON file: lines `key: value`, nested keys dotted, in pieces of what belongs together.
 
-    Raises UnreadableDocument where it is not JSON, EmptyDocument where it holds no values.
+    A member of a list is a piece; a large object is cut at its keys, which become headings. A file of one value a line
+    is read as JSON Lines. Raises UnreadableDocument where it is not JSON, EmptyDocument where it holds no values.
     """
     text = decode(data, source)
     try:
         value = json.loads(text)
-        records = value if isinstance(value, list) else [value]
-        blocks = _filled(records)
     except json.JSONDecodeError as exc:
+        if exc.msg == "Extra data" and text[: exc.pos].strip() and "\n" in text[: exc.pos]:
+            return parse_json_lines(data, source)
         raise UnreadableDocument(f"{source} is not JSON: {exc.msg} in line {exc.lineno}, column {exc.colno}") from exc
     except (ValueError, RecursionError) as exc:
         raise UnreadableDocument(f"{source} cannot be read as JSON: {exc}") from exc
-    return blocks.document(source, "", "json")
+    return _filled([value]).document(source, "", "json")
 
 
 def parse_json_lines(data: bytes, source: str) -> Document:
@@ -70,8 +79,14 @@ def parse_json_lines(data: bytes, source: str) -> Document:
 
     Raises UnreadableDocument with the number of the first line that is not JSON, EmptyDocument.
     """
+    text = decode(data, source)
+    if text.lstrip().startswith("["):
+        try:
+            return _filled([json.loads(text)]).document(source, "", "json")
+        except (ValueError, RecursionError):
+            pass  # a line of its own may be a list as well
     records = []
-    for number, line in enumerate(decode(data, source).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -86,8 +101,27 @@ def parse_json_lines(data: bytes, source: str) -> Document:
 def _filled(records: list[object]) -> Blocks:
     blocks = Blocks()
     for record in records:
-        blocks.add("\n".join(_lines(record, "")))
+        _fill(blocks, record, ())
     return blocks
+
+
+def _fill(blocks: Blocks, value: object, path: tuple[str, ...]) -> None:
+    """One value below the keys that lead to it."""
+    if isinstance(value, list) and any(isinstance(member, dict | list) for member in value):
+        for member in value:
+            _fill(blocks, member, path)
+        return
+    lines = list(_lines(value, ""))
+    if not isinstance(value, dict) or sum(map(len, lines)) <= _PIECE_CHARS:
+        blocks.stand_below(*path[-_SHOWN_KEYS:])
+        blocks.add("\n".join(lines))
+        return
+    plain = {key: inner for key, inner in value.items() if not isinstance(inner, dict | list)}
+    blocks.stand_below(*path[-_SHOWN_KEYS:])
+    blocks.add("\n".join(_lines(plain, "")))
+    for key, inner in value.items():
+        if key not in plain:
+            _fill(blocks, inner, (*path, str(key)))
 
 
 def _lines(value: object, key: str) -> Iterator[str]:

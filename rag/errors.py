@@ -23,6 +23,7 @@ RagError                       exit code 1
 ├── ParseError                 one document; becomes its outcome and does not end a run
 │   ├── UnsupportedFormat      no reader for this kind of file
 │   ├── UnreadableDocument     damaged, encrypted, or not what its name says
+│   ├── TooBig                 it exceeds a limit of size, number or depth
 │   └── EmptyDocument          it holds no text
 └── EngineError                exit code 5: the embedded engine
     ├── EngineStartFailed      it did not come up
@@ -138,6 +139,10 @@ class UnreadableDocument(ParseError):
 
 class EmptyDocument(ParseError):
     """The file was read and holds no text."""
+
+
+class TooBig(ParseError):
+    """The file exceeds a limit of size, number or depth, so that reading it could take all memory or time."""
 
 
 class EngineError(RagError):

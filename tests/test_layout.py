@@ -22,8 +22,10 @@ rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate
 rag.cli.common
-ingest.members ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
+ingest.members ingest.blocks ingest.text ingest.slices ingest.front_matter ingest.layout ingest.docx ingest.elements
 ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
+ingest.rst ingest.org ingest.asciidoc ingest.tex ingest.code ingest.subtitles ingest.markup ingest.notebook
+ingest.ole ingest.detect ingest.archive ingest.mailbox ingest.attachments ingest.record_files
 ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
@@ -50,6 +52,9 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "openpyxl": "ingest.sheets",
     "pypdfium2": "ingest.pdf",
     "markdown_it": "ingest.markdown",
+    "chardet": "ingest.text",
+    "olefile": "ingest.ole",
+    "pylatexenc": "ingest.tex",
     "xllamacpp": "rag.engine.worker",
     "huggingface_hub": "rag.engine.hub",
     "mcp": "rag.engine.integrations",

@@ -418,7 +418,8 @@ def test_mail_with_html_only(read: Read) -> None:
 
 def test_unsupported(read: Read, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedFormat, match=r"\.xyz"):
-        read("a.xyz", "text")
+        read("a.xyz", bytes(range(256)))
+    assert read("a.xyz", "words").text == "words", "a text is a text, whatever its suffix"
     assert supported(Path("A.PDF"))
     assert not supported(Path("a.exe"))
     (tmp_path / "README").write_text("words")

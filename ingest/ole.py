@@ -1,0 +1,31 @@
+"""Office files from before 2007 and Outlook's messages: what the streams in them say. The only door to olefile."""
+
+from typing import BinaryIO
+
+from rag.errors import UnreadableDocument
+
+MARK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_STREAMS = {
+    "worddocument": ".doc",
+    "workbook": ".xls",
+    "book": ".xls",
+    "powerpoint document": ".ppt",
+    "__properties_version1.0": ".msg",
+}
+
+
+def ole_kind(stream: BinaryIO, source: str) -> str:
+    """`.doc`, `.xls`, `.ppt` or `.msg`, or `.ole` for anything else in this container.
+
+    Raises UnreadableDocument for an encrypted Office file and for a damaged one.
+    """
+    import olefile
+
+    try:
+        with olefile.OleFileIO(stream) as ole:
+            names = {path[0].lower() for path in ole.listdir()}
+    except (OSError, ValueError, IndexError, KeyError, TypeError, RecursionError, OverflowError) as exc:
+        raise UnreadableDocument(f"{source} is a damaged Office file: {exc}") from exc
+    if "encryptedpackage" in names:
+        raise UnreadableDocument(f"{source} is encrypted; save it without a password")
+    return next((kind for name, kind in _STREAMS.items() if name in names), ".ole")
