@@ -1,7 +1,7 @@
 """All that an ingest was pointed at: what is to be read, what is not and why, and what may be removed."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,15 @@ class Inventory:
     gaps: list[Gap]
 
 
-def look(paths: Sequence[Path], known: Mapping[str, Path], chosen: Filter = NO_FILTER) -> Inventory:
-    """Walk all paths. A file of a format without a reader is skipped, unless it was named itself.
+def look(
+    paths: Sequence[Path], roots: Mapping[str, Path], chosen: Filter = NO_FILTER, known: Container[str] = ()
+) -> Inventory:
+    """Walk all paths. A file of a format without a reader is skipped, unless it was named itself, or is `known`.
 
-    `known` are the roots by name. Raises SourceNotFound or UsageProblem for a path that cannot be what was meant.
+    `known` are the sources that were read before: where that fails now, it is a failure and keeps its former text.
+    Raises SourceNotFound or UsageProblem for a path that cannot be what was meant.
     """
-    found = scopes(paths, known, chosen)
+    found = scopes(paths, roots, chosen)
     files: dict[str, File] = {}
     skipped: dict[str, Outcome] = {}
     gaps: dict[str, Gap] = {}
@@ -39,7 +42,7 @@ def look(paths: Sequence[Path], known: Mapping[str, Path], chosen: Filter = NO_F
         for entry in walk(scope):
             if isinstance(entry, Gap):
                 gaps[entry.source] = entry
-            elif not scope.is_folder or entry.problem or supported(entry.path):
+            elif not scope.is_folder or entry.problem or entry.source in known or supported(entry.path):
                 files[entry.source] = entry
             else:
                 suffix = entry.path.suffix or "a file without a suffix"
@@ -114,6 +117,8 @@ def why_removed(seen: Inventory, row: DocumentRow) -> str:
         if scope.covers(row.source):
             path = scope.root.path / row.source.partition("/")[2]
             if os.path.lexists(path) and scope.is_folder:
+                if unread := next((each.reason for each in seen.skipped if each.source == row.source), ""):
+                    return unread
                 return why_absent(path, scope.path, scope.root.path, scope.chosen)
     return "the file is gone"
 

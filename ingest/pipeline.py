@@ -18,7 +18,7 @@ from rag.knowledge_base import KnowledgeBase
 from rag.store.names import digest
 from rag.store.schema import CANARY_TEXTS, DocumentRow
 from rag.store.upkeep import tidy
-from rag.store.write import FAILED, Writer, write_lock
+from rag.store.write import FAILED, OK, Writer, write_lock
 
 __all__ = ["FileStatus", "IngestReport", "Outcome", "Progress", "ReadOptions", "ingest"]
 
@@ -65,10 +65,14 @@ def ingest(
         on_outcome(outcome)
 
     addresses = [str(path) for path in given if is_address(path)]
+    before = into.documents() if into.exists else []
     seen = look(
-        [Path(path) for path in given if not is_address(path)], into.store.roots() if into.exists else {}, chosen
+        [Path(path) for path in given if not is_address(path)],
+        into.store.roots() if into.exists else {},
+        chosen,
+        {row.source for row in before if row.status == OK or row.revision},
     )
-    refuse_empty(seen, into.documents() if into.exists else [], yes=yes)
+    refuse_empty(seen, before, yes=yes)
     if dry_run:
         with fetched(addresses, into.path, _by_source(into), remember=False) as pages:
             seen = replace(seen, files=[*seen.files, *also, *pages])

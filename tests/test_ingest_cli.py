@@ -51,7 +51,7 @@ def events(result: Result) -> list[dict[str, Any]]:
 
 
 def test_the_closing_line_and_the_exit_code(command: Command, docs: Path) -> None:
-    (docs / "picture.xyz").write_bytes(b"?")
+    (docs / "picture.xyz").write_bytes(bytes(range(256)))
     done = command(docs)
     assert (done.stdout, done.exit_code) == (
         "2 added, 0 updated, 0 unchanged, 0 renamed, 0 removed, 0 failed, 1 skipped\n",
@@ -86,7 +86,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(command: Command, do
     (docs / "battery.md").write_text("# Battery\n\nIt lasts for ever.\n")
     (docs / "sub" / "cable.txt").rename(docs / "cable.txt")
     (docs / "new.md").write_text("New.")
-    (docs / "picture.xyz").write_bytes(b"?")
+    (docs / "picture.xyz").write_bytes(bytes(range(256)))
     plan = command(docs, "--dry-run")
     assert plan.stdout.splitlines() == [
         "skipped   docs/picture.xyz  (no reader for .xyz)",
@@ -113,6 +113,15 @@ def test_patterns_and_why_a_document_went(command: Command, docs: Path) -> None:
     }
     with_git = command(docs, "--include", "*.nothing")
     assert "that the patterns leave in" in str(with_git.exception)
+
+
+def test_what_was_read_once_and_has_no_reader_now_is_a_failure(command: Command, docs: Path) -> None:
+    (docs / "NOTES").write_text("The parrot is green.")
+    command(docs)
+    (docs / "NOTES").write_bytes(bytes(range(256)))
+    failed = command(docs)
+    assert failed.stdout.startswith("0 added, 0 updated, 2 unchanged, 0 renamed, 0 removed, 1 failed")
+    assert "docs/NOTES" in command("search", "parrot", "--mode", "words", program=rag_app).stdout
 
 
 def test_gitignore_counts_unless_told_otherwise(command: Command, docs: Path) -> None:
