@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -114,11 +114,18 @@ class Rules:
         verdict = self.include.verdict(path, name, is_folder)
         return self.wanted if verdict is None else verdict
 
-    def inside(self, path: str, name: str) -> "Rules":
-        """The rules for a folder in this one, its own ignore files added. Raises OSError where one cannot be read."""
-        wanted = self.wants(path, name, is_folder=True)
-        git = self.git + (_file_patterns(path, GITIGNORE) if self.gitignore else ())
-        return replace(self, git=git, rag=self.rag + _file_patterns(path, RAGIGNORE), wanted=wanted)
+    def inside(self, path: str, listed: Container[str] = (GITIGNORE, RAGIGNORE)) -> "Rules":
+        """The rules for a folder in this one, with the ignore files that are `listed` in it.
+
+        Raises OSError where one cannot be read.
+        """
+        wanted = self.wants(path, path.rpartition("/")[2], is_folder=True)
+        git, rag = self.git, self.rag
+        if self.gitignore and GITIGNORE in listed:
+            git += _file_patterns(path, GITIGNORE)
+        if RAGIGNORE in listed:
+            rag += _file_patterns(path, RAGIGNORE)
+        return replace(self, git=git, rag=rag, wanted=wanted)
 
 
 def included(include: tuple[str, ...], below: str) -> bool:
@@ -180,7 +187,7 @@ def why_absent(path: Path, folder: Path, root: Path, chosen: Filter) -> str:
             if is_folder:
                 if at.is_symlink():
                     return "excluded: it lies behind a link to a folder"
-                rules = rules.inside(posix(at), part)
+                rules = rules.inside(posix(at))
     except (OSError, ValueError):
         pass
     return "excluded"

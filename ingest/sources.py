@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ingest.filters import NO_FILTER, Filter, included, left_out, posix, read_blocks, rules_at
+from ingest.filters import NO_FILTER, Filter, Rules, included, left_out, posix, read_blocks, rules_at
 from rag.errors import SourceNotFound, UsageProblem
 from rag.store.schema import DocumentRow
 
 WEB, STDIN = "web", "stdin"  # roots of what has no folder: pages by their address, what was piped in
 
+_KNOWLEDGE_BASE = {"chunks.lance", "documents.lance"}  # a folder with these in it is ours
 _LATEST_NS = 2**63 - 1  # a time after the year 2262 does not fit into the store
 
 
@@ -198,18 +199,26 @@ def walk(scope: Scope) -> Iterator[File | Gap]:
         if file := _file(scope.root, scope.path, scope.prefix):
             yield file
         return
-    try:
-        pending = [(str(scope.path), scope.prefix, rules_at(scope.path, scope.root.path, scope.chosen))]
-    except OSError as exc:
-        yield Gap(scope.path, scope.prefix, f"an ignore file cannot be read: {exc.strerror}")
-        return
+    pending: list[tuple[str, str, Rules | None]] = [(str(scope.path), scope.prefix, None)]
     while pending:
-        folder, prefix, rules = pending.pop()
+        folder, prefix, above = pending.pop()
         try:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as exc:
             yield Gap(Path(folder), prefix, f"the folder cannot be listed: {exc.strerror}")
+            continue
+        names = {entry.name for entry in entries}
+        if above is not None and names >= _KNOWLEDGE_BASE:
+            continue
+        try:
+            rules = (
+                above.inside(posix(folder), names)
+                if above is not None
+                else rules_at(scope.path, scope.root.path, scope.chosen)
+            )
+        except OSError as exc:
+            yield Gap(Path(folder), prefix, f"an ignore file cannot be read: {exc.strerror}")
             continue
         if not entries:
             yield Gap(Path(folder), prefix, "")
@@ -218,20 +227,23 @@ def walk(scope: Scope) -> Iterator[File | Gap]:
             if left_out(entry.name):
                 continue
             path, source = posix(entry.path), _text(f"{prefix}/{entry.name}")
-            is_folder = entry.is_dir(follow_symlinks=False)
+            is_folder = _is_folder(entry)
             if rules.reason_to_leave(path, entry.name, is_folder):
                 continue
             if is_folder:
-                if not os.path.isdir(os.path.join(entry.path, "chunks.lance")):  # noqa: PTH112, PTH118
-                    try:
-                        inner.append((entry.path, source, rules.inside(path, entry.name)))
-                    except OSError as exc:
-                        yield Gap(Path(entry.path), source, f"an ignore file cannot be read: {exc.strerror}")
+                inner.append((entry.path, source, rules))
             elif rules.wants(path, entry.name, is_folder=False) and (
                 file := _file(scope.root, Path(entry.path), source)
             ):
                 yield file
         pending.extend(reversed(inner))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _file(root: Root, path: Path, source: str) -> File | None:

@@ -65,6 +65,7 @@ def test_hidden_files_knowledge_bases_and_circles_are_left_out(docs: Path) -> No
     (docs / ".git").mkdir()
     (docs / ".git" / "config.md").write_text("x")
     (docs / "notes.kb" / "chunks.lance").mkdir(parents=True)
+    (docs / "notes.kb" / "documents.lance").mkdir()
     (docs / "notes.kb" / "readme.md").write_text("x")
     (docs / "circle").symlink_to(docs, target_is_directory=True)
     if sys.platform != "win32":
@@ -181,15 +182,26 @@ def test_a_folder_that_became_too_deep_to_list_is_a_gap(docs: Path) -> None:
     assert {file.source for file in found if isinstance(file, File)} == {"docs/a.md", "docs/sub/b.txt"}
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root reads everything")
 def test_a_folder_that_cannot_be_listed_is_a_gap_with_its_reason(docs: Path) -> None:
     (docs / "sub").chmod(0)
+    if os.access(docs / "sub", os.R_OK):
+        pytest.skip("this user reads everything")
     found = list(walk(scopes([docs], {})[0]))
     (docs / "sub").chmod(0o700)
     assert {entry.source for entry in found} == {"docs/a.md", "docs/sub"}
     assert [entry.reason for entry in found if isinstance(entry, Gap)] == [
         "the folder cannot be listed: Permission denied"
     ]
+
+
+def test_a_file_that_cannot_be_looked_at_is_there_with_its_problem(docs: Path) -> None:
+    """The folder may be listed but not entered: what is in it is not gone."""
+    (docs / "sub").chmod(0o400)
+    if os.access(docs / "sub", os.X_OK):
+        pytest.skip("this user enters every folder")
+    found = files_in(docs)
+    (docs / "sub").chmod(0o700)
+    assert found["docs/sub/b.txt"].problem == "the file cannot be looked at: Permission denied"
 
 
 def test_an_empty_folder_is_a_gap_without_a_reason(docs: Path) -> None:
