@@ -20,6 +20,9 @@ _TRY_AGAIN = 60  # requests after which a settled level is questioned
 _BATCH_TOKENS = 16_384
 _PATIENCE_S = 0.05  # how long an incomplete batch waits for more texts
 _LEAST = 8  # texts a request, where the last ones are shared out
+# What is in flight is lost when we are killed: at most this many texts, or this share of what the run has embedded.
+_LOST_AT_FIRST = 16
+_LOST_SHARE = 0.05
 _TRIES = 3
 _PAUSE_S = 0.5
 _RESCUABLE = (errors.BadReply, errors.ContextOverflow)  # one text may have caused these; other errors stop the run
@@ -126,6 +129,8 @@ class Embedding:
     _again: deque[_Batch] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _active: int = 0
+    _flying: int = 0  # texts in flight
+    _done_texts: int = 0
     _threads: int = 0
     _flush: bool = False
     _closed: bool = False
@@ -174,6 +179,9 @@ class Embedding:
                 return
             with self._changed:
                 self._active -= 1
+                if done is not None:
+                    self._flying -= len(batch.texts)
+                    self._done_texts += len(batch.texts)
                 self._grow()
                 self._changed.notify_all()
             if done is not None:
@@ -189,15 +197,20 @@ class Embedding:
                         return self._again.popleft(), self.throttle.level
                     if self._waiting and (batch := self._cut()):
                         self._active += 1
+                        self._flying += len(batch.texts)
                         return batch, self.throttle.level
-                is_due = self._waiting and self._active < self.throttle.level
+                is_due = self._waiting and self._active < self.throttle.level and not self._flush
                 self._changed.wait(_PATIENCE_S if is_due else None)
             return None
 
     def _cut(self) -> _Batch | None:
         """As many of the waiting texts as one request takes; None where more are worth waiting for."""
-        most = self.batch - len(self.lead)
-        free = self.throttle.level - self._active
+        level = self.throttle.level
+        room = max(_LOST_AT_FIRST, int(_LOST_SHARE * self._done_texts))
+        most = min(self.batch - len(self.lead), -(-room // level))
+        if self._flying and self._flying + most > room:
+            return None
+        free = level - self._active
         patient = not self._flush and time.monotonic() - self._last_added < _PATIENCE_S
         if len(self._waiting) < most and patient:
             return None

@@ -3,17 +3,18 @@
 import hashlib
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import rag.errors as errors
-from ingest.chunk import chunk
+from ingest.chunk import sized_chunks
 from ingest.filters import read_blocks
 from ingest.frames import Answer, FileDone, Job, ReadDocument, Task, UnreadMember
 from ingest.parse import Unread, read_all
 from rag import tokens
 from rag.lmstudio.families import Family, estimated_tokens, family_of
 from rag.store.names import embedded_hash, revision_of
-from rag.types import Document
+from rag.types import Chunk, Document
 
 
 def read_file(task: Task, job: Job) -> Iterator[Answer]:
@@ -58,9 +59,8 @@ def _changed(path: Path, task: Task) -> bool:
 
 
 def _cut(document: Document, job: Job, family: Family, began: float) -> ReadDocument:
-    chunks = chunk(document, max_tokens=job.chunk_tokens)
-    prefix = family.document_prefix
-    embedded = [prefix + one.searched for one in chunks]
+    sized = sized_chunks(document, max_tokens=job.chunk_tokens)
+    chunks = [chunk for chunk, _ in sized]
     return ReadDocument(
         source=document.source,
         title=document.title,
@@ -71,6 +71,15 @@ def _cut(document: Document, job: Job, family: Family, began: float) -> ReadDocu
         text=document.text,
         chunks=chunks,
         hashes=[embedded_hash(one) for one in chunks],
-        estimates=[estimated_tokens(text, tokens.count(text), family) for text in embedded],
+        estimates=[_estimate(chunk, size, family) for chunk, size in sized],
         ms=(time.perf_counter() - began) * 1000,
     )
+
+
+def _estimate(chunk: Chunk, size: int, family: Family) -> int:
+    """What `Embedder.fits` would say of the chunk as it is embedded, from counts that are there already."""
+    before = f"{family.document_prefix}{chunk.context}\n\n"
+    return estimated_tokens(family.document_prefix + chunk.searched, size + _count(before) + 2, family)
+
+
+_count = lru_cache(maxsize=256)(tokens.count)  # neighbouring chunks stand under the same headings
