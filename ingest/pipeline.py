@@ -194,11 +194,14 @@ def _foretell(seen: Inventory, into: KnowledgeBase, tell: Watcher, *, prune: boo
     _tell_settled(plan, seen, tell)
     for work in plan.work:
         known = work.before is not None and bool(work.before.revision or work.members)
-        tell(_foretold(work.file, FileStatus.UPDATED if known else FileStatus.ADDED))
+        tell(_foretold(work, FileStatus.UPDATED if known else FileStatus.ADDED))
 
 
-def _foretold(file: File, status: FileStatus) -> Outcome:
-    return Outcome(file.source, FileStatus.FAILED if file.problem else status, file.problem)
+def _foretold(work: Work, status: FileStatus) -> Outcome:
+    if work.file.problem:
+        return Outcome(work.file.source, FileStatus.FAILED, work.file.problem)
+    failed_before = work.before is not None and work.before.status == FAILED
+    return Outcome(work.file.source, status, "could not be read before" if failed_before else "")
 
 
 def _name_from_outer_roots(found: Sequence[Scope], writer: Writer) -> None:

@@ -66,7 +66,9 @@ class Lines:
 
     def _tell(self, outcome: Outcome) -> None:
         if outcome.status is FileStatus.FAILED:
-            notify(f"failed: {outcome.source}: {outcome.reason}")
+            # Readers name the document that they speak of, as it is called inside an archive, too.
+            named = outcome.reason.startswith(outcome.source)
+            notify(f"failed: {outcome.reason}" if named else f"failed: {outcome.source}: {outcome.reason}")
         elif self.verbose or (self.dry_run and not self.quiet and outcome.status is not FileStatus.UNCHANGED):
             print(printable(_line(outcome)), flush=True)
 

@@ -61,11 +61,13 @@ def test_the_closing_line_and_the_exit_code(command: Command, docs: Path) -> Non
     failed = command(docs)
     assert failed.exit_code == 1
     assert failed.stdout.endswith("0 added, 0 updated, 2 unchanged, 0 renamed, 0 removed, 1 failed, 1 skipped\n")
-    assert "failed: docs/broken.pdf: " in failed.stderr
+    assert "failed: docs/broken.pdf is damaged" in failed.stderr
     assert "rag ls --failed" in failed.stderr
     listed = command("ls", "--failed", program=rag_app)
-    assert listed.stdout.startswith("docs/broken.pdf\t")
-    assert len(listed.stdout.splitlines()) == 1
+    (line,) = listed.stdout.splitlines()
+    assert line.startswith("docs/broken.pdf\tdocs/broken.pdf is damaged")
+    assert line.endswith("\tno")
+    assert "could not be read before" in command(docs, "--dry-run").stdout
 
 
 def test_verbose_tells_every_document_and_quiet_only_failures(command: Command, docs: Path) -> None:
