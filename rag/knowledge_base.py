@@ -179,9 +179,9 @@ class KnowledgeBase:
 
         below = source.rstrip("/") + "/"
         with write_lock(self.path):
-            rows = [
-                row for row in self.store.documents().values() if row.source == source or row.source.startswith(below)
-            ]
+            everything = self.store.documents().values()
+            named = {row.id for row in everything if row.source == source or row.source.startswith(below)}
+            rows = [row for row in everything if row.id in named or row.part_of in named]
             if not rows:
                 raise errors.DocumentNotFound(
                     f"The knowledge base {self.path} has no document {source!r}. `rag ls` lists them."
@@ -231,10 +231,12 @@ class KnowledgeBase:
 
     def _with_staleness(self, citation: Citation) -> Citation:
         """Flag a citation whose file changed or vanished since. Costs a stat, and a hash where the time differs."""
-        path = self.file_of(citation.source)
+        row = self.store.document(citation.source)
+        if row.part_of:  # a document in a file is as old as the file
+            row = self.store.documents().get(row.part_of, row)
+        path = self.file_of(row.source)
         if path is None:
             return citation
-        row = self.store.document(citation.source)
         try:
             stat = path.stat()
             same = (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns) or (

@@ -4,6 +4,8 @@ Each vector is appended as it comes, without waiting for the disk. What a crash 
 out: the worst that can happen is that a text is embedded again.
 """
 
+import errno
+import os
 import shutil
 import struct
 import zlib
@@ -16,6 +18,7 @@ import numpy.typing as npt
 
 from rag.store.names import digest
 from rag.store.schema import Identity
+from rag.store.tables import store_errors
 
 Vector = npt.NDArray[np.float32]
 
@@ -43,20 +46,21 @@ class Journal:
         self.found: Mapping[str, Vector] = dict(self._read())
 
     def add(self, vectors: Iterable[tuple[str, Vector]]) -> None:
-        """Keep vectors until `settled` or `clear`."""
+        """Keep vectors until `settled` or `clear`. Raises KnowledgeBaseError, as where the disk is full."""
         record = bytearray()
-        for name, vector in vectors:
-            if self._file is None or self._in_file >= _PER_FILE:
-                self._write(record)
-                record = bytearray()
-                self._next_file()
-            body = bytes.fromhex(name) + vector.astype(np.float32).tobytes()
-            record += body + _CHECK.pack(zlib.crc32(body))
-            self._in_file += 1
-            if name not in self._open:
-                self._open[name] = self._number
-                self._left[self._number] += 1
-        self._write(record)
+        with store_errors(self._folder.parent):
+            for name, vector in vectors:
+                if self._file is None or self._in_file >= _PER_FILE:
+                    self._write(record)
+                    record = bytearray()
+                    self._next_file()
+                body = bytes.fromhex(name) + vector.astype(np.float32).tobytes()
+                record += body + _CHECK.pack(zlib.crc32(body))
+                self._in_file += 1
+                if name not in self._open:
+                    self._open[name] = self._number
+                    self._left[self._number] += 1
+            self._write(record)
 
     def settled(self, names: Iterable[str]) -> None:
         """The vectors of these hashes are in the tables now."""
@@ -96,7 +100,9 @@ class Journal:
 
     def _write(self, record: bytearray) -> None:
         if record and self._file is not None:
-            self._file.write(record)
+            written = self._file.write(record)
+            if written != len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _read(self) -> Iterable[tuple[str, Vector]]:
         """What is in the files of this model and whole."""
