@@ -1,8 +1,10 @@
 """The `ingest` command."""
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -12,16 +14,17 @@ from rag.cli.common import (
     JsonOption,
     KbOption,
     TtlOption,
-    console,
     knowledge_base,
     new_app,
     notify,
-    print_json,
     run,
 )
+from rag.errors import ServerError, UsageProblem
 
 if TYPE_CHECKING:
-    from ingest.pipeline import IngestReport, Outcome
+    from ingest.report import IngestReport
+    from ingest.show import Lines
+    from ingest.sources import File
     from rag.knowledge_base import KnowledgeBase
 
 app = new_app("")
@@ -29,79 +32,192 @@ app = new_app("")
 
 @app.command(epilog=EXIT_CODES)
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders and http(s) addresses; - for what is piped in.", show_default=False),
+    ],
     kb: KbOption = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Only files that match, as in .gitignore: '*.pdf', 'reports/'.", show_default=False),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="No files that match; known ones are removed.", show_default=False)
+    ] = None,
+    gitignore: Annotated[
+        bool, typer.Option(help="Leave out what .gitignore files leave out. A .ragignore always counts.")
+    ] = True,
+    name: Annotated[
+        str | None, typer.Option(help="What is piped in is named stdin/NAME.", metavar="NAME", show_default=False)
+    ] = None,
     prune: Annotated[bool, typer.Option(help="Remove documents whose files are gone from the given folders.")] = True,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Also where a folder is empty now and all of its documents would go.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on when files change, until Ctrl-C.")] = False,
+    record_id: Annotated[
+        str | None,
+        typer.Option(help="JSONL and CSV: one document a record, with this field as its name.", show_default=False),
+    ] = None,
+    record_text: Annotated[
+        list[str] | None, typer.Option(help="Fields with the text of a record.", show_default=False)
+    ] = None,
+    record_title: Annotated[
+        str | None, typer.Option(help="The field with the title of a record.", show_default=False)
+    ] = None,
+    ocr: Annotated[bool, typer.Option(help="Read text in images, where Tesseract is installed.")] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that read files. Default: by the processors.", show_default=False),
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="The embedding model of a new knowledge base.")] = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every document, not failures alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Failures alone.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Read documents into a knowledge base: new and changed ones are read, vanished ones removed.
 
-    Example: ingest docs/ notes.md --kb notes.kb
+    Example: ingest docs/ notes.md https://example.org/manual.html --kb notes.kb
     """
-    with knowledge_base(kb, embedding_model=model, ttl_s=ttl, download=download) as base:
-        try:
-            report = _with_json(base, paths, prune, yes) if json else with_progress(base, paths, prune=prune, yes=yes)
-        except KeyboardInterrupt:
-            notify("Interrupted. What was committed is kept; run the same command to go on.")
-            sys.exit(130)
-    if report.failed:
+    import tempfile
+
+    from ingest.filters import Filter
+    from ingest.members import ReadOptions
+    from ingest.pipeline import ingest as run_ingest
+    from ingest.show import reporter
+    from rag.lmstudio.http import log_notice
+
+    _refuse_contradictions(paths, name, dry_run=dry_run, watch=watch)
+    chosen = Filter(tuple(include or ()), tuple(exclude or ()), gitignore)
+    options = ReadOptions(record_id, tuple(record_text or ()), record_title, ocr)
+    shown = reporter(json=json, verbose=verbose, quiet=quiet, dry_run=dry_run)
+    places: list[str | Path] = [path for path in paths if path != "-"]
+    with (
+        knowledge_base(kb, embedding_model=model, ttl_s=ttl, download=download) as base,
+        tempfile.TemporaryDirectory(prefix="lmstudio-rag-") as folder,
+    ):
+        if quiet:
+            base.notify = log_notice
+        also = [_piped(name, Path(folder))] if "-" in paths else []
+
+        def once(*, again: bool = False) -> "IngestReport":
+            report = run_ingest(
+                places,
+                base,
+                prune=prune,
+                yes=yes and not again,  # the answer was given for what was there then
+                dry_run=dry_run,
+                options=options,
+                workers=workers,
+                chosen=chosen,
+                also=also,
+                retry=not again,
+                on_plan=shown.plan,
+                on_outcome=shown.outcome,
+                on_progress=shown.progress,
+            )
+            shown.report(report)
+            return report
+
+        with _kept(shown), shown:
+            if watch:
+                _follow([Path(path) for path in paths], base, once, shown)
+            report = once()
+    if report.failed and not dry_run:
+        if not (json or quiet):
+            notify("`rag ls --failed` lists what could not be read; the next run tries it again.")
         sys.exit(1)
 
 
-def _with_json(base: "KnowledgeBase", paths: list[Path], prune: bool, yes: bool) -> "IngestReport":
-    from ingest.pipeline import ingest as run_ingest
+def _refuse_contradictions(paths: Sequence[str], name: str | None, *, dry_run: bool, watch: bool) -> None:
+    from ingest.fetch import is_address
 
-    report = run_ingest(paths, base, prune=prune, yes=yes, on_outcome=lambda outcome: print_json(outcome.to_dict()))
-    print_json(report.to_dict())
-    return report
+    if ("-" in paths) != (name is not None):
+        raise UsageProblem("What is piped in needs a name, and only that has one: ingest - --name notes.md")
+    if watch and dry_run:
+        raise UsageProblem("--watch and --dry-run do not go together.")
+    if watch and any(path == "-" or is_address(path) for path in paths):
+        raise UsageProblem("--watch follows files and folders; pages and what is piped in are read once.")
 
 
-def with_progress(
-    base: "KnowledgeBase", paths: list[Path], *, prune: bool = True, yes: bool = False, quiet: bool = False
-) -> "IngestReport":
-    """Ingest with a bar on a terminal, and with lines for failures and the closing count in any case."""
-    from ingest.pipeline import ingest as run_ingest
+def _piped(name: str | None, folder: Path) -> "File":
+    from ingest.fetch import piped
 
-    errors_out = console(stderr=True)
-    if not errors_out.is_terminal:
-        report = run_ingest(paths, base, prune=prune, yes=yes, on_outcome=_tell_failure)
-    else:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    if sys.stdin.isatty():
+        notify("Reading from the terminal; Ctrl-D ends the document.")
+    return piped(sys.stdin.buffer, name or "", folder)
 
-        columns: tuple[Any, ...] = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+
+@contextmanager
+def _kept(shown: "Lines") -> Iterator[None]:
+    """Say what is kept where a run ends before its time."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        notify(
+            f"Interrupted. What was committed is kept ({shown.kept} documents of this run); "
+            "run the same command to go on."
         )
-        with Progress(*columns, console=errors_out, transient=True) as bar:
-            task = bar.add_task("reading", total=None)
+        sys.exit(130)
+    except ServerError:
+        if shown.kept:
+            notify(
+                f"{shown.kept} documents of this run are kept; run the same command to go on when the server answers."
+            )
+        raise
 
-            def plan(total: int) -> None:
-                bar.update(task, total=total)
 
-            def outcome(done: "Outcome") -> None:
-                bar.advance(task)
-                _tell_failure(done)
+def _follow(
+    paths: Sequence[Path], base: "KnowledgeBase", once: Callable[..., "IngestReport"], shown: "Lines"
+) -> NoReturn:
+    """Run, and run again after changes, until Ctrl-C: between two runs it is the way to end, within one a break."""
+    from ingest.watch import follow
 
-            report = run_ingest(paths, base, prune=prune, yes=yes, on_plan=plan, on_outcome=outcome)
-    if not quiet:
-        print(
-            f"{report} ({report.chunks} chunks, {report.embedded} embedded, {report.reused} reused, "
-            f"{report.seconds:.1f} s)"
-        )
+    is_working = True
+
+    def again() -> None:
+        nonlocal is_working
+        is_working = True
+        try:
+            once(again=True)
+        except ServerError:
+            base.close()  # what was known of a server that went away need not be true of the one that comes
+            raise
+        finally:
+            if not isinstance(sys.exception(), KeyboardInterrupt):
+                is_working = False
+
+    try:
+        trouble = ""
+        try:
+            once()
+        except ServerError as exc:
+            trouble = str(exc)
+            base.close()
+        shown.following()
+        is_working = False
+        notify(f"Watching {', '.join(map(str, paths))}. Ctrl-C ends it.")
+        follow(paths, base.path, again, notify, trouble=trouble)
+    except KeyboardInterrupt:
+        if is_working:
+            raise
+        notify("Stopped watching.")
+        sys.exit(0)
+    raise AssertionError("only an interrupt or an error ends it")
+
+
+def with_progress(base: "KnowledgeBase", paths: list[Path], *, quiet: bool = False) -> "IngestReport":
+    """Ingest folders or files, shown as the command shows it; with `quiet` without the closing line."""
+    from ingest.pipeline import ingest as run_ingest
+    from ingest.show import reporter
+
+    with reporter(quiet=quiet) as shown:
+        report = run_ingest(paths, base, on_plan=shown.plan, on_outcome=shown.outcome, on_progress=shown.progress)
+        shown.report(report)
     return report
-
-
-def _tell_failure(outcome: "Outcome") -> None:
-    if outcome.status == "failed":
-        notify(f"failed: {outcome.source}: {outcome.reason}")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from rag.types import Answer, Citation, Hit
 if TYPE_CHECKING:
     from rag.answer import Event
     from rag.lmstudio.chat import ChatModel
-    from rag.lmstudio.embeddings import Embedder
+    from rag.lmstudio.embeddings import Embedder, FloatMatrix
     from rag.retrieve import Mode
     from rag.store.schema import DocumentRow, Identity
     from rag.store.tables import Store
@@ -179,9 +179,9 @@ class KnowledgeBase:
 
         below = source.rstrip("/") + "/"
         with write_lock(self.path):
-            rows = [
-                row for row in self.store.documents().values() if row.source == source or row.source.startswith(below)
-            ]
+            everything = self.store.documents().values()
+            named = {row.id for row in everything if row.source == source or row.source.startswith(below)}
+            rows = [row for row in everything if row.id in named or row.part_of in named]
             if not rows:
                 raise errors.DocumentNotFound(
                     f"The knowledge base {self.path} has no document {source!r}. `rag ls` lists them."
@@ -211,14 +211,18 @@ class KnowledgeBase:
         folder = self.store.roots().get(root)
         return folder / relative if folder is not None else None
 
-    def check_canaries(self) -> None:
-        """Raise IdentityMismatch where the model now makes other vectors than when the index was made."""
+    def check_canaries(self, now: "FloatMatrix | None" = None) -> None:
+        """Raise IdentityMismatch where the model now makes other vectors than when the index was made.
+
+        `now` are the canaries' vectors of today, where the caller has had them embedded along with other texts.
+        """
         import numpy as np
 
         from rag.store.schema import CANARY_TEXTS
 
         then = np.array(self.store.canaries, np.float32)
-        now = self.embedder.embed_documents(CANARY_TEXTS)
+        if now is None:
+            now = self.embedder.embed_documents(CANARY_TEXTS)
         if now.shape != then.shape or float((now * then).sum(axis=1).min()) < _SIMILAR:
             raise errors.IdentityMismatch(
                 f"{self.embedder.model.key} makes other vectors today than when {self.path} was made: the model file, "
@@ -227,10 +231,12 @@ class KnowledgeBase:
 
     def _with_staleness(self, citation: Citation) -> Citation:
         """Flag a citation whose file changed or vanished since. Costs a stat, and a hash where the time differs."""
-        path = self.file_of(citation.source)
+        row = self.store.document(citation.source)
+        if row.part_of:  # a document in a file is as old as the file
+            row = self.store.documents().get(row.part_of, row)
+        path = self.file_of(row.source)
         if path is None:
             return citation
-        row = self.store.document(citation.source)
         try:
             stat = path.stat()
             same = (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns) or (

@@ -47,8 +47,9 @@ def docs(tmp_path: Path) -> Path:
 def test_ingest_tells_one_json_object_a_line(command_environment: dict[str, str], docs: Path) -> None:
     (docs / "broken.pdf").write_bytes(b"%PDF-1.7 no")
     done = run(command_environment, "ingest", docs, "--json")
-    *files, report = lines(done.stdout)
-    assert all(set(file) == {"event", "source", "status", "reason", "chunks", "ms"} for file in files)
+    plan, *files, report = lines(done.stdout)
+    assert plan == {"event": "plan", "total": 3}
+    assert all(set(file) >= {"event", "source", "status", "reason", "chunks", "ms"} for file in files)
     assert sorted((file["source"], file["status"]) for file in files) == [
         ("docs/battery.md", "added"),
         ("docs/broken.pdf", "failed"),
@@ -61,7 +62,7 @@ def test_ingest_tells_one_json_object_a_line(command_environment: dict[str, str]
     (docs / "broken.pdf").unlink()
     again = run(command_environment, "ingest", docs)
     assert again.returncode == 0
-    assert again.stdout.startswith("0 added, 0 updated, 2 unchanged, 0 renamed, 1 removed, 0 failed")
+    assert again.stdout == "0 added, 0 updated, 2 unchanged, 0 renamed, 1 removed, 0 failed\n"
 
 
 def test_a_knowledge_base_through_all_its_commands(command_environment: dict[str, str], docs: Path) -> None:
@@ -187,6 +188,7 @@ def test_ctrl_c_says_so_and_the_next_run_goes_on(command_environment: dict[str, 
         command, env=command_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
         assert running.stdout is not None
+        assert json.loads(running.stdout.readline())["event"] == "plan"
         first = json.loads(running.stdout.readline())
         running.send_signal(signal.SIGINT)
         rest, told = running.communicate(timeout=120)

@@ -2,11 +2,14 @@
 
 import datetime
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import JsonOption, KbOption, console, knowledge_base, print_json
+from rag.cli.common import JsonOption, KbOption, console, knowledge_base, notify, print_json
+
+if TYPE_CHECKING:
+    from rag.store.schema import DocumentRow
 
 
 def status(kb: KbOption = None, json: JsonOption = False) -> None:
@@ -59,23 +62,33 @@ def ls(
     if json:
         for row in rows:
             print_json(asdict(row))
-        return
-    print_table(
-        console(),
-        ("source", "chunks", "size", "indexed", "status"),
-        (
+    elif failed:
+        print_table(
+            console(), ("source", "reason", "searchable"), ((row.source, row.error, _held(row)) for row in rows)
+        )
+        if rows:
+            notify("The next `ingest` of their folders tries them again.")
+    else:
+        print_table(
+            console(),
+            ("source", "chunks", "size", "indexed", "status"),
             (
-                row.source,
-                row.chunks,
-                human_bytes(row.size),
-                datetime.datetime.fromtimestamp(row.indexed_at)
-                .astimezone()
-                .isoformat(sep=" ", timespec="minutes")[:16],
-                f"failed: {row.error}" if row.status == "failed" else row.status,
-            )
-            for row in rows
-        ),
-    )
+                (
+                    row.source,
+                    row.chunks,
+                    human_bytes(row.size),
+                    datetime.datetime.fromtimestamp(row.indexed_at)
+                    .astimezone()
+                    .isoformat(sep=" ", timespec="minutes")[:16],
+                    f"failed: {row.error}" if row.status == "failed" else row.status,
+                )
+                for row in rows
+            ),
+        )
+
+
+def _held(row: "DocumentRow") -> str:
+    return f"as it was before, {row.chunks} chunks" if row.chunks else "no"
 
 
 def rm(
