@@ -1,0 +1,59 @@
+"""Rows of cells into blocks: where a table has its header, and where it is no table at all. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from ingest.blocks import Blocks, one_line
+
+_FIGURE = re.compile(r"[-+(]?\W{0,3}\d[\d\s.,:/%()TZ+-]*\W{0,3}")
+_SEARCHED_ROWS = 12
+
+
+def put_table(blocks: Blocks, rows: Iterable[Sequence[str]], page: int | None = None) -> None:
+    """The rows as one table or several, with what stands above each as paragraphs.
+
+    Rows with a single cell above the first wider one are captions. An empty row ends a table where what follows begins
+    with a header of its own: words in every cell, and more than one. A frame around text becomes paragraphs.
+    """
+    for table in _tables([[one_line(cell) for cell in cells] for cells in rows]):
+        first = next((at for at, cells in enumerate(table[:_SEARCHED_ROWS]) if _width(cells) > 1), len(table))
+        if first == len(table) and any(_width(cells) > 1 for cells in table):
+            first = 0
+        for cells in table[:first]:
+            blocks.add(" ".join(filter(None, cells)), page=page)
+        if first < len(table):
+            blocks.table(table[first:], page)
+
+
+def _tables(rows: list[list[str]]) -> Iterator[list[list[str]]]:
+    """The rows in groups, without empty ones."""
+    group: list[list[str]] = []
+    gap = False
+    for at, cells in enumerate(rows):
+        if not any(cells):
+            gap = bool(group)
+            continue
+        if gap and _begins_table(rows, at):
+            yield group
+            group = []
+        gap = False
+        group.append(cells)
+    if group:
+        yield group
+
+
+def _begins_table(rows: list[list[str]], at: int) -> bool:
+    """Whether a row behind an empty one begins another table: it is a header, or captions lead to one."""
+    for cells in rows[at : at + _SEARCHED_ROWS]:
+        if _width(cells) != 1:
+            return _is_header(cells)
+    return False
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    shown = [cell for cell in cells if cell]
+    return len(shown) > 1 and not any(_FIGURE.fullmatch(cell) for cell in shown)
+
+
+def _width(cells: Sequence[str]) -> int:
+    return sum(map(bool, cells))
