@@ -5,15 +5,14 @@ import io
 import logging
 import os
 import re
-import tempfile
 import threading
 import zipfile
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.blocks import Blocks, one_line
+from ingest.charsets import declared
 from ingest.docx import completed
 from ingest.text import decode
 from rag.types import Document, Kind
@@ -33,6 +32,8 @@ _RENAMED = {
     "label": "span",
     "button": "span",
 }
+
+_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([\w.:-]+)""")
 
 _opening = threading.Lock()
 
@@ -98,7 +99,7 @@ def _table_rows(html: str) -> Iterable[Sequence[str]]:
 def parse_html(data: bytes, source: str) -> Document:
     """A web page. Raises ParseError, or what the library raises for a damaged file, as all readers here."""
     blocks = Blocks()
-    page_title = fill_from_html(blocks, _html_text(data, source))
+    page_title = fill_from_html(blocks, html_text(data, source))
     return blocks.document(source, page_title or blocks.first_heading, "html")
 
 
@@ -124,15 +125,11 @@ def fill_from_html(blocks: Blocks, text: str, below: int = 0) -> str:
     return title
 
 
-def _html_text(data: bytes, source: str) -> str:
-    """A page's text: a declared encoding is tried before any guess."""
-    declared = re.search(rb"""(?:charset|encoding)\s*=\s*["']?([\w.:-]+)""", data[:2048])
-    if declared:
-        try:
-            return data.decode(declared[1].decode("ascii")).removeprefix("\ufeff")
-        except (LookupError, UnicodeDecodeError):
-            pass
-    return decode(data, source)
+def html_text(data: bytes, source: str) -> str:
+    """A page's text: a declared encoding is tried before any guess. Raises UnreadableDocument for binary data."""
+    named = _CHARSET.search(data[:2048])
+    text = declared(data, named[1].decode("ascii")) if named else None
+    return decode(data, source) if text is None else text
 
 
 def _parse_word(name: str, data: bytes, source: str) -> Document:
@@ -155,11 +152,6 @@ def _parse_word(name: str, data: bytes, source: str) -> Document:
 def parse_docx(data: bytes, source: str) -> Document:
     """A Word file."""
     return _parse_word("docx", completed(data), source)
-
-
-def parse_odt(data: bytes, source: str) -> Document:
-    """An OpenDocument text."""
-    return _parse_word("odt", data, source)
 
 
 def parse_pptx(data: bytes, source: str) -> Document:
@@ -191,29 +183,3 @@ def _by_page(elements: list[Any]) -> dict[int, list[Any]]:
         if element.category != "PageBreak":
             pages.setdefault(element.metadata.page_number, []).append(element)
     return pages
-
-
-def parse_epub(data: bytes, source: str) -> Document:
-    """An e-book, by way of the web page that pandoc makes of it."""
-    with _opening:
-        _open_door()
-        from unstructured.file_utils.file_conversion import convert_file_to_html_text_using_pandoc as to_html
-
-    with tempfile.TemporaryDirectory() as folder:
-        book = Path(folder, "book.epub")
-        book.write_bytes(data)
-        text = to_html(source_format="epub", filename=str(book))
-    blocks = Blocks()
-    fill_from_html(blocks, text)
-    return blocks.document(source, _epub_title(data) or blocks.first_heading, "epub")
-
-
-def _epub_title(data: bytes) -> str:
-    from lxml import etree
-
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        package = next((name for name in archive.namelist() if name.endswith(".opf")), None)
-        if package is None:
-            return ""
-        root = etree.fromstring(archive.read(package), etree.XMLParser(resolve_entities=False, no_network=True))
-    return str(root.findtext(".//{http://purl.org/dc/elements/1.1/}title") or "")

@@ -1,23 +1,49 @@
-"""The files inside an Office file from before 2007. The only door to olefile."""
+"""Office files from before 2007 and Outlook's messages: the streams in them. The only door to olefile."""
 
 import io
 from collections.abc import Iterable
+from typing import BinaryIO
 
 from rag.errors import UnreadableDocument
+
+MARK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_STREAMS = {
+    "worddocument": ".doc",
+    "workbook": ".xls",
+    "book": ".xls",
+    "powerpoint document": ".ppt",
+    "__properties_version1.0": ".msg",
+}
+
+
+def ole_kind(stream: BinaryIO, source: str) -> str:
+    """`.doc`, `.xls`, `.ppt` or `.msg`, or `.ole` for anything else in this container.
+
+    Raises UnreadableDocument for an encrypted Office file and for a damaged one.
+    """
+    import olefile
+
+    try:
+        with olefile.OleFileIO(stream) as ole:
+            names = {path[0].lower() for path in ole.listdir()}
+    except (OSError, ValueError, IndexError, KeyError, TypeError, RecursionError, OverflowError) as exc:
+        raise UnreadableDocument(f"{source} is a damaged Office file: {exc}") from exc
+    if "encryptedpackage" in names:
+        raise UnreadableDocument(f"{source} is encrypted; save it without a password")
+    return next((kind for name, kind in _STREAMS.items() if name in names), ".ole")
 
 
 def streams(data: bytes, source: str, names: Iterable[str]) -> dict[str, bytes]:
     """The streams of these names that stand at the top of the file, those that it has.
 
-    Raises UnreadableDocument for a damaged container, and for one that holds a present-day Office file in encrypted
-    form.
+    Raises UnreadableDocument for a damaged container, and for an encrypted one.
     """
-    import olefile  # type: ignore[import-untyped]
+    import olefile
 
     try:
-        with olefile.OleFileIO(io.BytesIO(data)) as container:
-            if container.exists("EncryptedPackage"):
+        with olefile.OleFileIO(io.BytesIO(data)) as ole:
+            if ole.exists("EncryptedPackage"):
                 raise UnreadableDocument(f"{source} is encrypted; save it without a password")
-            return {name: container.openstream(name).read() for name in names if container.exists(name)}
-    except OSError as exc:  # olefile's own errors are OSErrors, too
-        raise UnreadableDocument(f"{source} is damaged: {exc}") from exc
+            return {name: ole.openstream(name).read() for name in names if ole.exists(name)}
+    except (OSError, ValueError, IndexError, KeyError, TypeError, RecursionError, OverflowError) as exc:
+        raise UnreadableDocument(f"{source} is a damaged Office file: {exc}") from exc

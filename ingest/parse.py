@@ -6,13 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ingest.blocks import one_line
-from ingest.elements import parse_docx, parse_epub, parse_html, parse_odt, parse_pptx
+from ingest.elements import parse_docx, parse_html, parse_pptx
+from ingest.epub import parse_epub
 from ingest.mail import parse_mail
 from ingest.markdown import parse_markdown
+from ingest.opendocument import parse_odp, parse_ods, parse_odt
+from ingest.outlook import parse_msg
 from ingest.pdf import parse_pdf
+from ingest.powerpoint97 import parse_ppt
 from ingest.records import parse_csv, parse_json, parse_json_lines
-from ingest.sheets import parse_xlsx
+from ingest.rtf import parse_rtf
+from ingest.sheets import parse_xls, parse_xlsx
 from ingest.text import looks_binary, parse_text
+from ingest.word97 import parse_doc
 from rag.errors import ParseError, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
 
@@ -72,6 +78,8 @@ def _kind(path: Path, data: bytes, source: str) -> str:
             return ".pdf"
     elif data.startswith(b"PK\x03\x04"):
         return _zipped(data, source)
+    elif data.startswith(_OLE) and named in _OLD:
+        return named
     elif data.startswith(_OLE) and named in _ZIPPED:
         old = b"E\x00n\x00c\x00r\x00y\x00p\x00t" not in data
         why = (
@@ -100,7 +108,7 @@ def _zipped(data: bytes, source: str) -> str:
     if kind == "application/epub+zip" or ("META-INF/container.xml" in names and not kind):
         return ".epub"
     if kind.startswith("application/vnd.oasis.opendocument."):
-        return {"text": ".odt", "text-template": ".odt"}.get(kind.rpartition(".")[2], ".od?")
+        return _OPEN_DOCUMENT.get(kind.rpartition(".")[2].removesuffix("-template"), ".od?")
     for part, suffix in (("word/", ".docx"), ("ppt/", ".pptx"), ("xl/", ".xlsx")):
         if any(name.startswith(part) for name in names):
             return suffix
@@ -120,8 +128,17 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys((".xlsx", ".xlsm"), parse_xlsx),
     ".epub": parse_epub,
     ".odt": parse_odt,
+    ".odp": parse_odp,
+    ".ods": parse_ods,
     ".eml": parse_mail,
+    ".msg": parse_msg,
+    ".doc": parse_doc,
+    ".ppt": parse_ppt,
+    ".xls": parse_xls,
+    ".rtf": parse_rtf,
 }
 SUFFIXES = frozenset(_READERS)
-_ZIPPED = frozenset({".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt"})
-_BINARY = _ZIPPED | {".pdf"}
+_ZIPPED = frozenset({".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt", ".odp", ".ods"})
+_OLD = frozenset({".doc", ".ppt", ".xls", ".msg"})
+_OPEN_DOCUMENT = {"text": ".odt", "presentation": ".odp", "spreadsheet": ".ods"}
+_BINARY = _ZIPPED | _OLD | {".pdf"}

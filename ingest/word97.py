@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ingest.blocks import Blocks
+from ingest.grid import put_table
 from ingest.ole import streams
-from ingest.tables import put_table
 from rag.errors import UnreadableDocument
 from rag.types import Document, Kind
 
@@ -278,8 +278,10 @@ def _modifiers(grpprl: bytes) -> Iterator[tuple[int, bytes]]:
         at += 2
         size = _SIZES.get(code >> 13)
         if size is None:
-            size = struct.unpack_from("<H", grpprl, at)[0] + 1 if code == 0xD608 and at + 2 <= len(grpprl) else (
-                grpprl[at] + 1
+            size = (
+                struct.unpack_from("<H", grpprl, at)[0] + 1
+                if code == 0xD608 and at + 2 <= len(grpprl)
+                else (grpprl[at] + 1)
             )
         if operand := grpprl[at : at + size]:
             yield code, operand

@@ -22,8 +22,10 @@ rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate
 rag.cli.common
-ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
+ingest.blocks ingest.charsets ingest.numbers ingest.text ingest.layout ingest.grid ingest.package ingest.ole
+ingest.docx ingest.elements
 ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
+ingest.rtf ingest.outlook ingest.word97 ingest.powerpoint97 ingest.opendocument ingest.epub
 ingest.sources ingest.chunk ingest.parse
 ingest.pipeline ingest.cli
 rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app
@@ -45,6 +47,9 @@ DOORS = {
     "unstructured": "ingest.elements",
     "spacy": "ingest.elements",
     "openpyxl": "ingest.sheets",
+    "xlrd": "ingest.sheets",
+    "olefile": "ingest.ole",
+    "oxmsg": "ingest.outlook",
     "pypdfium2": "ingest.pdf",
     "markdown_it": "ingest.markdown",
     "xllamacpp": "rag.engine.worker",

@@ -12,17 +12,33 @@ _SEARCHED_ROWS = 12
 def put_table(blocks: Blocks, rows: Iterable[Sequence[str]], page: int | None = None) -> None:
     """The rows as one table or several, with what stands above each as paragraphs.
 
-    Rows with a single cell above the first wider one are captions. An empty row ends a table where what follows begins
-    with a header of its own: words in every cell, and more than one. A frame around text becomes paragraphs.
+    Rows with a single cell above the first wider one are captions, and so are rows of words above a wider row of
+    words. An empty row ends a table where what follows begins with a header of its own: words in every cell, and more
+    than one. Columns without text are left out. A frame around text becomes paragraphs.
     """
     for table in _tables([[one_line(cell) for cell in cells] for cells in rows]):
-        first = next((at for at, cells in enumerate(table[:_SEARCHED_ROWS]) if _width(cells) > 1), len(table))
-        if first == len(table) and any(_width(cells) > 1 for cells in table):
-            first = 0
-        for cells in table[:first]:
+        header = _header(table)
+        for cells in table[:header]:
             blocks.add(" ".join(filter(None, cells)), page=page)
-        if first < len(table):
-            blocks.table(table[first:], page)
+        if header < len(table):
+            used = sorted({at for cells in table[header:] for at, cell in enumerate(cells) if cell})
+            blocks.table([[cells[at] if at < len(cells) else "" for at in used] for cells in table[header:]], page)
+
+
+def _header(table: list[list[str]]) -> int:
+    """The row that names the columns; the number of rows where there is none, since no row has two cells."""
+    if all(_width(cells) < 2 for cells in table):
+        return len(table)
+    searched = table[:_SEARCHED_ROWS]
+    header = next((at for at, cells in enumerate(searched) if _width(cells) > 1), 0)
+    while (
+        header + 2 < len(table)
+        and _is_header(table[header])
+        and _is_header(table[header + 1])
+        and _width(table[header + 1]) > _width(table[header])
+    ):
+        header += 1
+    return header
 
 
 def _tables(rows: list[list[str]]) -> Iterator[list[list[str]]]:
