@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import threading
-import zipfile
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -151,35 +150,4 @@ def _parse_word(name: str, data: bytes, source: str) -> Document:
 
 def parse_docx(data: bytes, source: str) -> Document:
     """A Word file."""
-    return _parse_word("docx", completed(data), source)
-
-
-def parse_pptx(data: bytes, source: str) -> Document:
-    """One page a slide: its title as heading, what stands on it, then its notes."""
-    blocks = Blocks()
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        has_notes = any(name.startswith("ppt/notesSlides/") for name in archive.namelist())
-    slides = _by_page(_partition("pptx", file=io.BytesIO(data), include_slide_notes=False))
-    # The notes come first on their slide and look like any other text: only the difference tells them apart.
-    noted = _by_page(_partition("pptx", file=io.BytesIO(data), include_slide_notes=True)) if has_notes else slides
-    for page in sorted(noted):
-        shown = slides.get(page, [])
-        # Short lines elsewhere on a slide are guessed to be titles too, at a depth of 1 and more.
-        title = next((e for e in shown if e.category == "Title" and e.metadata.category_depth == 0), None)
-        blocks.stand_below()
-        if title is not None:
-            _put(blocks, title, page, 1)
-        for element in shown:
-            if element is not title:
-                _put(blocks, element, page)
-        for element in noted[page][: len(noted[page]) - len(shown)]:
-            _put(blocks, element, page)
-    return blocks.document(source, blocks.first_heading, "pptx")
-
-
-def _by_page(elements: list[Any]) -> dict[int, list[Any]]:
-    pages: dict[int, list[Any]] = {}
-    for element in elements:
-        if element.category != "PageBreak":
-            pages.setdefault(element.metadata.page_number, []).append(element)
-    return pages
+    return _parse_word("docx", completed(data, source), source)

@@ -13,8 +13,8 @@ def put_table(blocks: Blocks, rows: Iterable[Sequence[str]], page: int | None = 
     """The rows as one table or several, with what stands above each as paragraphs.
 
     Rows with a single cell above the first wider one are captions, and so are rows of words above a wider row of
-    words. An empty row ends a table where what follows begins with a header of its own: words in every cell, and more
-    than one. Columns without text are left out. A frame around text becomes paragraphs.
+    words with figures below it. An empty row ends a table where what follows begins with a header of its own: words in
+    every cell, and more than one. Columns without text are left out. A frame around text becomes paragraphs.
     """
     for table in _tables([[one_line(cell) for cell in cells] for cells in rows]):
         header = _header(table)
@@ -36,6 +36,7 @@ def _header(table: list[list[str]]) -> int:
         and _is_header(table[header])
         and _is_header(table[header + 1])
         and _width(table[header + 1]) > _width(table[header])
+        and any(_FIGURE.fullmatch(cell) for cell in table[header + 2])
     ):
         header += 1
     return header

@@ -23,6 +23,12 @@ class Package:
         self._unpacked = 0
         self.names = frozenset(self._archive.namelist())
 
+    def check_size(self) -> None:
+        """Raises UnreadableDocument where a library that unpacks everything would unpack too much."""
+        # zipfile never gives out more than the size that the directory claims.
+        if sum(entry.file_size for entry in self._archive.infolist()) > 2 * _LARGEST_ALL:
+            raise UnreadableDocument(f"{self._source} unpacks to more than {2 * _LARGEST_ALL >> 20} MB")
+
     def read(self, name: str) -> bytes:
         """A part's content, b"" where there is none of the name.
 
@@ -33,13 +39,10 @@ class Package:
         entry = self._archive.getinfo(name)
         if entry.flag_bits & 1:
             raise UnreadableDocument(f"{self._source} is encrypted; save it without a password")
-        with self._archive.open(entry) as stream:
-            # The size in the directory is what the file claims, not what comes out.
-            content = stream.read(_LARGEST_PART + 1)
-        self._unpacked += len(content)
-        if len(content) > _LARGEST_PART or self._unpacked > _LARGEST_ALL:
+        self._unpacked += entry.file_size
+        if entry.file_size > _LARGEST_PART or self._unpacked > _LARGEST_ALL:
             raise UnreadableDocument(f"{self._source} unpacks to more than {_LARGEST_PART >> 20} MB")
-        return content
+        return self._archive.read(entry)
 
     def xml(self, name: str) -> "_Element | None":
         """A part as an XML tree, None where there is none of the name. Raises lxml.etree.XMLSyntaxError."""

@@ -22,7 +22,8 @@ _DEEPEST = 2000
 _HIDDEN = frozenset(
     b"fonttbl colortbl stylesheet info pict object objdata header headerl headerr headerf footer footerl footerr "
     b"footerf filetbl listtable listoverridetable revtbl rsidtbl generator themedata colorschememapping latentstyles "
-    b"datastore xmlnstbl mmathPr sp fldinst bkmkstart bkmkend nonshppict atrfstart atrfend panose falt htmltag mhtmltag".split()
+    b"datastore xmlnstbl mmathPr sp fldinst bkmkstart bkmkend nonshppict atrfstart atrfend panose falt htmltag "
+    b"mhtmltag".split()
 )
 _STARRED_TEXT = frozenset(b"shpinst shptxt ud footnote annotation txfieldtext".split())
 _CHARACTERS = {
@@ -331,8 +332,8 @@ def uncompressed(data: bytes) -> bytes:
 
 _KNOWN = (
     b"{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript \\fdecor MS "
-    b"Sans SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par \\pard\\plain\\f0\\fs20\\b\\i\\u"
-    b"\\tab\\tx"
+    b"Sans SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par \\pard\\plain\\f0\\fs20\\b"
+    b"\\i\\u\\tab\\tx"
 )
 
 

@@ -61,7 +61,7 @@ def parse_xls(data: bytes, source: str) -> Document:
 
     Raises UnreadableDocument (encrypted, damaged), EmptyDocument, and whatever xlrd raises on a damaged file.
     """
-    import xlrd  # type: ignore[import-untyped]
+    import xlrd
 
     if data.startswith(b"\xd0\xcf\x11\xe0"):
         streams(data, source, ())  # says what is wrong with a damaged or encrypted container
