@@ -1,38 +1,23 @@
-"""The only door to unstructured: web pages, Word, PowerPoint, OpenDocument and EPUB, its elements made into blocks."""
+"""The only door to unstructured: Word files, its elements made into blocks.
+
+It stays for these, where it does well what is long work: styles, numbering and sections. For the other formats that it
+knows it was left, each time for the reason that the reader there gives: text or structure that it loses, or its way
+over pandas and pandoc.
+"""
 
 import importlib
 import io
 import logging
 import os
-import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ingest.blocks import Blocks, one_line
-from ingest.charsets import declared
+from ingest.blocks import Blocks
 from ingest.docx import completed
-from ingest.text import decode
+from ingest.grid import put_table
 from rag.types import Document, Kind
-
-if TYPE_CHECKING:
-    from lxml.html import HtmlElement
-
-# Web page elements without a reader's text. `unstructured` drops forms, figures and <details> as well, and with them
-# captions and the answers of FAQ pages: those are renamed to what it keeps.
-_BOILERPLATE = "//nav|//footer|//script|//style|//noscript|//template|//*[@role='navigation' or @role='contentinfo']"
-_RENAMED = {
-    "figure": "div",
-    "figcaption": "p",
-    "details": "div",
-    "summary": "p",
-    "form": "div",
-    "label": "span",
-    "button": "span",
-}
-
-_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([\w.:-]+)""")
 
 _opening = threading.Lock()
 
@@ -73,13 +58,7 @@ def _put(blocks: Blocks, element: Any, page: int | None, level: int | None = Non
     if level is not None:
         blocks.heading(element.text, level, page)
     elif category == "Table" and element.metadata.text_as_html:
-        rows = list(_table_rows(element.metadata.text_as_html))
-        if all(sum(map(bool, map(one_line, cells))) < 2 for cells in rows):
-            # A frame around text, not a table.
-            for cells in rows:
-                blocks.add("\n".join(cells), Kind.PARAGRAPH, page)
-        else:
-            blocks.table(rows, page)
+        put_table(blocks, _table_rows(element.metadata.text_as_html), page)
     elif category == "ListItem":
         blocks.add(element.text, Kind.LIST_ITEM, page)
     elif category == "CodeSnippet":
@@ -88,55 +67,22 @@ def _put(blocks: Blocks, element: Any, page: int | None, level: int | None = Non
         blocks.add(element.text, Kind.PARAGRAPH, page)
 
 
-def _table_rows(html: str) -> Iterable[Sequence[str]]:
+def _table_rows(html: str) -> Iterator[Sequence[str]]:
     from lxml import html as lxml_html
 
     for row in lxml_html.fromstring(html).iter("tr"):
         yield [cell.text_content() for cell in row.iterchildren("td", "th")]
 
 
-def parse_html(data: bytes, source: str) -> Document:
-    """A web page. Raises ParseError, or what the library raises for a damaged file, as all readers here."""
-    blocks = Blocks()
-    page_title = fill_from_html(blocks, html_text(data, source))
-    return blocks.document(source, page_title or blocks.first_heading, "html")
+def parse_docx(data: bytes, source: str) -> Document:
+    """A Word file: headings by style, each header and footer once, notes and comments at the end.
 
-
-def fill_from_html(blocks: Blocks, text: str, below: int = 0) -> str:
-    """The blocks of a web page, headings `below` levels down; returns the page's title."""
-    from lxml import html as lxml_html
-
-    if not text.strip():
-        return ""
-    # An encoding that a page declares is refused by lxml in text that has been decoded.
-    root: HtmlElement = lxml_html.document_fromstring(
-        text.encode("utf-8"), parser=lxml_html.HTMLParser(encoding="utf-8")
-    )
-    title = str(root.findtext(".//title") or "")
-    for element in root.xpath(_BOILERPLATE):
-        element.drop_tree()
-    for element in root.iter(*_RENAMED):
-        element.tag = _RENAMED[element.tag]
-    for element in _partition("html", text=lxml_html.tostring(root, encoding="unicode")):
-        depth = element.metadata.category_depth
-        level = depth + 1 + below if element.category == "Title" and depth is not None else None
-        _put(blocks, element, None, level)
-    return title
-
-
-def html_text(data: bytes, source: str) -> str:
-    """A page's text: a declared encoding is tried before any guess. Raises UnreadableDocument for binary data."""
-    named = _CHARSET.search(data[:2048])
-    text = declared(data, named[1].decode("ascii")) if named else None
-    return decode(data, source) if text is None else text
-
-
-def _parse_word(name: str, data: bytes, source: str) -> Document:
-    """DOCX, and ODT by way of it."""
+    Raises ParseError, or what the libraries underneath raise for a damaged file.
+    """
     blocks = Blocks()
     repeated: set[str] = set()
     title = ""
-    for element in _partition(name, file=io.BytesIO(data)):
+    for element in _partition("docx", file=io.BytesIO(completed(data, source))):
         if element.category in {"Header", "Footer"}:
             # Every section repeats them.
             if element.text in repeated:
@@ -145,9 +91,4 @@ def _parse_word(name: str, data: bytes, source: str) -> Document:
         level = (element.metadata.category_depth or 0) + 1 if element.category == "Title" else None
         title = title or (element.text if level == 1 else "")
         _put(blocks, element, element.metadata.page_number, level)
-    return blocks.document(source, title, name)
-
-
-def parse_docx(data: bytes, source: str) -> Document:
-    """A Word file."""
-    return _parse_word("docx", completed(data, source), source)
+    return blocks.document(source, title, "docx")

@@ -8,8 +8,8 @@ import posixpath
 from urllib.parse import unquote
 
 from ingest.blocks import Blocks
-from ingest.elements import fill_from_html, html_text
 from ingest.package import Package
+from ingest.webpage import fill_from_html, html_text
 from rag.errors import UnreadableDocument
 from rag.types import Document
 

@@ -9,8 +9,8 @@ from email.message import EmailMessage
 
 from ingest.blocks import Blocks
 from ingest.charsets import declared
-from ingest.elements import fill_from_html
 from ingest.text import decode
+from ingest.webpage import fill_from_html
 from rag.errors import EmptyDocument, UnreadableDocument
 from rag.types import Document, Kind
 

@@ -83,8 +83,7 @@ class _Reader:
             self.blocks.stand_below()
             title = next((f for f in slide.iter(f"{_DRAW}frame") if f.get(f"{_PRESENTATION}class") == "title"), None)
             if title is not None:
-                self.blocks.heading(self._words(title), 1, page)
-                self._apart = []
+                self.blocks.heading(" ".join(map(self._words, title.iter(f"{_TEXT}p"))), 1, page)
             notes = slide.find(f"{_PRESENTATION}notes")
             for shape in slide:
                 if shape is not notes and shape is not title:
@@ -147,7 +146,7 @@ class _Reader:
             repeated = _count(row, "number-rows-repeated", _MOST_ROWS if cells else 1)
             self._cells += repeated * len(cells)
             if self._cells > _MOST_CELLS:
-                raise UnreadableDocument("its tables repeat their cells millions of times")
+                raise ValueError("its tables repeat their cells millions of times")
             for _ in range(repeated):
                 yield cells
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ingest.blocks import one_line
-from ingest.elements import parse_docx, parse_html
+from ingest.elements import parse_docx
 from ingest.epub import parse_epub
 from ingest.mail import parse_mail
 from ingest.markdown import parse_markdown
@@ -19,6 +19,7 @@ from ingest.rtf import parse_rtf
 from ingest.sheets import parse_xls, parse_xlsx
 from ingest.slides import parse_pptx
 from ingest.text import looks_binary, parse_text
+from ingest.webpage import parse_html
 from ingest.word97 import parse_doc
 from rag.errors import ParseError, UnreadableDocument, UnsupportedFormat
 from rag.types import Document

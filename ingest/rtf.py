@@ -321,12 +321,12 @@ def _page(number: int) -> str:
 
 
 def uncompressed(data: bytes) -> bytes:
-    """Rich text as mails of Outlook hold it, unpacked. Raises UnreadableDocument, struct.error."""
+    """Rich text as mails of Outlook hold it, unpacked. Raises ValueError, struct.error."""
     _, size, kind, _ = struct.unpack_from("<4I", data)
     if kind == 0x414C454D:  # "MELA": stored as it is
         return data[16 : 16 + size]
     if kind != 0x75465A4C:  # "LZFu"
-        raise UnreadableDocument("its rich text is packed in an unknown way")
+        raise ValueError("its rich text is packed in an unknown way")
     return bytes(_unpacked(data, size))
 
 
