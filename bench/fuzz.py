@@ -1,9 +1,9 @@
 """Damaged files, each read in a process with limits: how many crash, hang, or raise what is no ParseError.
 
-    python -m bench.fuzz --count 2000 [--first 0] [--keep DIR]
+    python -m bench.fuzz --count 2000 [--first 0] [--keep DIR] [--seeds DIR]
 
-Goes round the formats of tests/seeds.py. A damaged file may give a document or a ParseError; everything else is kept
-in DIR, where given, under the number that makes it again.
+Goes round the formats of tests/seeds.py, or the files below another folder (up to 300 kB each). A damaged file may
+give a document or a ParseError; everything else is kept in DIR, where given, under the number that makes it again.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.record import record
 from bench.workers import NEVER, read_files
+from ingest.parse import SUFFIXES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from mutations import mutated
@@ -23,6 +24,7 @@ from seeds import seeds
 
 SECONDS = 20.0
 MEMORY = 2 << 30
+LARGEST = 300_000
 
 
 def main() -> None:
@@ -31,9 +33,12 @@ def main() -> None:
     arguments.add_argument("--count", type=int, default=2000)
     arguments.add_argument("--first", type=int, default=0, help="the first seed")
     arguments.add_argument("--only", help="one suffix, without its dot")
+    arguments.add_argument("--seeds", type=Path, help="a folder of files to damage instead of the tests' own")
     arguments.add_argument("--keep", type=Path, help="where to keep what should not be")
     given = arguments.parse_args()
-    files = {name: data for name, data in seeds().items() if given.only in {None, name.rpartition(".")[2]}}
+    files = _below(given.seeds) if given.seeds else seeds()
+    files = {name: data for name, data in files.items() if given.only in {None, name.rpartition(".")[2]}}
+    sources = tuple(files.values())
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     never: list[str] = []
     slowest: dict[str, float] = defaultdict(float)
@@ -45,7 +50,7 @@ def main() -> None:
             for number in range(given.first, given.first + given.count):
                 name = names[number % len(names)]
                 path = Path(folder, f"{number:06}{Path(name).suffix}")
-                path.write_bytes(mutated(files[name], number, tuple(files.values())))
+                path.write_bytes(mutated(files[name], number, sources))
                 yield path
 
         for path, reading in read_files(damaged(), seconds=SECONDS, memory=MEMORY):
@@ -70,7 +75,12 @@ def main() -> None:
         },
         "seconds": round(time.perf_counter() - started, 1),
     }
-    record("fuzz", figures)
+    record("fuzz-real" if given.seeds else "fuzz", figures)
+
+
+def _below(folder: Path) -> dict[str, bytes]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size < LARGEST)
+    return {str(path): path.read_bytes() for path in found if path.suffix.lower() in SUFFIXES}
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 import multiprocessing
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -53,7 +54,13 @@ def read_files(
 
     try:
         with ThreadPoolExecutor(processes) as threads:
-            yield from threads.map(read, paths)
+            waiting: deque[Future[tuple[Path, Reading]]] = deque()
+            for path in paths:  # a bounded number ahead: the files may be made as they are asked for
+                waiting.append(threads.submit(read, path))
+                if len(waiting) > 2 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
     finally:
         for worker in workers:
             worker.end()

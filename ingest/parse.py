@@ -2,12 +2,14 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from ingest.blocks import one_line
 from ingest.elements import parse_docx
 from ingest.epub import parse_epub
+from ingest.iwork import parse_key, parse_numbers, parse_pages
 from ingest.mail import parse_mail
 from ingest.markdown import parse_markdown
 from ingest.opendocument import parse_odp, parse_ods, parse_odt
@@ -105,12 +107,14 @@ def _zipped(data: bytes, source: str) -> str:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = set(archive.namelist())
             kind = archive.read("mimetype")[:100].decode("ascii", "replace").strip() if "mimetype" in names else ""
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError) as exc:
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, NotImplementedError, zlib.error) as exc:
         raise UnreadableDocument(f"{source} is damaged: {exc}") from exc
     if kind == "application/epub+zip" or ("META-INF/container.xml" in names and not kind):
         return ".epub"
     if kind.startswith("application/vnd.oasis.opendocument."):
         return _OPEN_DOCUMENT.get(kind.rpartition(".")[2].removesuffix("-template"), ".od?")
+    if Path(source).suffix.lower() in _IWORK and any(name.endswith((".iwa", ".apxl", "index.xml")) for name in names):
+        return Path(source).suffix.lower()
     for part, suffix in (("word/", ".docx"), ("ppt/", ".pptx"), ("xl/", ".xlsx")):
         if any(name.startswith(part) for name in names):
             return suffix
@@ -138,9 +142,13 @@ _READERS: dict[str, Reader] = {
     ".ppt": parse_ppt,
     ".xls": parse_xls,
     ".rtf": parse_rtf,
+    ".pages": parse_pages,
+    ".key": parse_key,
+    ".numbers": parse_numbers,
 }
 SUFFIXES = frozenset(_READERS)
 _ZIPPED = frozenset({".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt", ".odp", ".ods"})
 _OLD = frozenset({".doc", ".ppt", ".xls", ".msg"})
 _OPEN_DOCUMENT = {"text": ".odt", "presentation": ".odp", "spreadsheet": ".ods"}
-_BINARY = _ZIPPED | _OLD | {".pdf"}
+_IWORK = frozenset({".pages", ".key", ".numbers"})
+_BINARY = _ZIPPED | _OLD | _IWORK | {".pdf"}

@@ -248,6 +248,30 @@ def excel97(sheets: dict[str, Sequence[Sequence[str | float]]]) -> bytes:
     return compound({"Workbook": (book + record(0x000A, b"") + b"".join(bodies)).ljust(4096, b"\0")})
 
 
+def pages(texts: Iterable[tuple[int, str]], cells: Sequence[str] = ()) -> bytes:
+    """A Pages document of these texts, each with its kind, and the cells of a table."""
+
+    def number(value: int) -> bytes:
+        return bytes((value & 0x7F | 0x80,)) + number(value >> 7) if value > 0x7F else bytes((value,))
+
+    def field(key: int, value: int | bytes) -> bytes:
+        if isinstance(value, int):
+            return number(key << 3) + number(value)
+        return number(key << 3 | 2) + number(len(value)) + value
+
+    archive = b""
+    listed = [field(3, field(1, at) + field(3, cell.encode())) for at, cell in enumerate(cells)]
+    objects = [(2001, field(1, kind) + field(3, text.encode())) for kind, text in texts]
+    for kind, content in [*objects, (6005, field(1, 1) + b"".join(reversed(listed))), (1, b"\x08\x00" * 20)]:
+        header = field(1, 7) + field(2, field(1, kind) + field(3, len(content)))
+        archive += number(len(header)) + header + content
+    # The repeated bytes at the end are packed: two of them, and then 38 that are copied from two places before.
+    plain = archive[:-38]
+    packed = number(len(archive)) + b"\xf4" + (len(plain) - 1).to_bytes(2, "little") + plain
+    packed += bytes(((38 - 1) << 2 | 2, 2, 0))
+    return zipped({"Index/Document.iwa": b"\x00" + len(packed).to_bytes(3, "little") + packed})
+
+
 def open_document(kind: str, body: str, title: str = "") -> bytes:
     """An OpenDocument file of this kind (text, presentation, spreadsheet) with this body."""
     names = " ".join(

@@ -15,6 +15,7 @@ from office_files import (
     excel97,
     open_document,
     outlook,
+    pages,
     powerpoint97,
     word97,
 )
@@ -70,6 +71,7 @@ def seeds() -> dict[str, bytes]:
             ],
             notes="\x02 A note.\r",
         ),
+        "a.pages": pages([(0, "Pump\nIt moves water"), (5, "In a box")], ["Part", "Price"]),
         "a.ppt": powerpoint97([("Pump", ["It moves", "water"], "Slowly."), ("Valve", [], "")]),
         "a.xls": excel97({"Prices": [["Part", "Price"], ["Nut", 1.5]], "More": [["x", 2.0]]}),
     }

@@ -33,7 +33,7 @@ def test_damaged_files(name: str, tmp_path: Path) -> None:
 
 
 def test_every_format_has_a_seed() -> None:
-    alike = {".markdown", ".text", ".log", ".htm", ".xhtml", ".tsv", ".ndjson", ".xlsm"}
+    alike = {".markdown", ".text", ".log", ".htm", ".xhtml", ".tsv", ".ndjson", ".xlsm", ".key", ".numbers"}
     assert {Path(name).suffix for name in SEEDS} == SUFFIXES - alike
 
 

@@ -25,7 +25,7 @@ rag.cli.common
 ingest.blocks ingest.charsets ingest.numbers ingest.text ingest.layout ingest.grid ingest.package ingest.ole
 ingest.charts ingest.formula ingest.docx ingest.elements ingest.webpage
 ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets ingest.slides
-ingest.rtf ingest.outlook ingest.word97 ingest.powerpoint97 ingest.opendocument ingest.epub
+ingest.rtf ingest.outlook ingest.word97 ingest.powerpoint97 ingest.opendocument ingest.epub ingest.iwork
 ingest.sources ingest.chunk ingest.parse
 ingest.pipeline ingest.cli
 rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app

@@ -17,6 +17,7 @@ from office_files import (
     excel97,
     open_document,
     outlook,
+    pages,
     powerpoint97,
     word97,
     zipped,
@@ -29,6 +30,7 @@ from pptx.util import Inches
 from ingest.charsets import declared
 from ingest.elements import parse_docx
 from ingest.epub import parse_epub
+from ingest.iwork import parse_numbers, parse_pages
 from ingest.mail import parse_mail, parse_mail_whole
 from ingest.numbers import shown as shown_value
 from ingest.opendocument import parse_odp, parse_ods, parse_odt
@@ -39,7 +41,7 @@ from ingest.sheets import parse_xls, parse_xlsx
 from ingest.slides import parse_pptx
 from ingest.webpage import parse_html
 from ingest.word97 import parse_doc
-from rag.errors import EmptyDocument, UnreadableDocument
+from rag.errors import EmptyDocument, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
 
 
@@ -272,6 +274,13 @@ def test_epub_follows_the_spine() -> None:
         parse_epub(e_book("b", chapters, {"META-INF/encryption.xml": locked.format("a.xhtml")}), "a.epub")
     only_fonts = {"META-INF/encryption.xml": locked.format("font.otf")}
     assert parse_epub(e_book("b", chapters, only_fonts), "a.epub").title == "b"
+
+
+def test_pages() -> None:
+    data = pages([(5, "In a box"), (0, "Pump\nIt moves water 😀"), (1, "Header")], ["Part", "Price"])
+    assert parse_pages(data, "a.pages").text == "Pump\n\nIt moves water 😀\n\nIn a box\n\nPart | Price"
+    with pytest.raises(UnsupportedFormat, match="export"):
+        parse_numbers(data, "a.numbers")
 
 
 def test_pptx_charts_groups_notes_and_merged_cells() -> None:
