@@ -45,7 +45,6 @@ DOORS = {
     "pyarrow": "rag.store",
     "tiktoken": "rag.tokens",
     "unstructured": "ingest.elements",
-    "spacy": "ingest.elements",
     "openpyxl": "ingest.sheets",
     "xlrd": "ingest.sheets",
     "pptx": "ingest.slides",
