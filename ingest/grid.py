@@ -16,7 +16,7 @@ def put_table(blocks: Blocks, rows: Iterable[Sequence[str]], page: int | None = 
     words with figures below it. An empty row ends a table where what follows begins with a header of its own: words in
     every cell, and more than one. Columns without text are left out. A frame around text becomes paragraphs.
     """
-    for table in _tables([[one_line(cell) for cell in cells] for cells in rows]):
+    for table in _tables([[cell if cell.isalnum() else one_line(cell) for cell in cells] for cells in rows]):
         header = _header(table)
         for cells in table[:header]:
             blocks.add(" ".join(filter(None, cells)), page=page)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # A sheet may claim a million rows of formatted emptiness, or a merged area over all of it.
 _MOST_REPEATED = 10_000
+# Numbers of the kinds of cells and of errors in files from before 2007.
+_TEXT, _NUMBER, _DATE, _BOOLEAN, _ERROR = 1, 2, 3, 4, 5
+_ERRORS = {0: "#NULL!", 7: "#DIV/0!", 15: "#VALUE!", 23: "#REF!", 29: "#NAME?", 36: "#NUM!", 42: "#N/A"}
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
 
 
@@ -88,22 +91,26 @@ def parse_xls(data: bytes, source: str) -> Document:
 
 
 def _old_cell(book: Any, cell: Any) -> str:
-    from xlrd import XL_CELL_BOOLEAN, XL_CELL_DATE, XL_CELL_ERROR, XL_CELL_NUMBER, error_text_from_code
+    kind = cell.ctype
+    if kind == _TEXT:
+        return str(cell.value)
+    if kind == _NUMBER:
+        return shown(cell.value, _format(book, cell))
+    if kind == _DATE:
+        return _moment(cell.value, book.datemode)
+    if kind == _ERROR:
+        return _ERRORS.get(cell.value, "")
+    return shown(bool(cell.value)) if kind == _BOOLEAN else ""
+
+
+def _moment(days: float, mode: int) -> str:
     from xlrd.xldate import XLDateError, xldate_as_datetime
 
-    if cell.ctype == XL_CELL_BOOLEAN:
-        return shown(bool(cell.value))
-    if cell.ctype == XL_CELL_ERROR:
-        return str(error_text_from_code.get(cell.value, ""))
-    if cell.ctype == XL_CELL_DATE:
-        try:
-            moment = xldate_as_datetime(cell.value, book.datemode)
-        except (XLDateError, ValueError, OverflowError):
-            return shown(cell.value)
-        return shown(moment.time() if 0 <= cell.value < 1 else moment)
-    if cell.ctype == XL_CELL_NUMBER:
-        return shown(cell.value, _format(book, cell))
-    return str(cell.value)
+    try:
+        moment = xldate_as_datetime(days, mode)
+    except (XLDateError, ValueError, OverflowError):
+        return shown(days)
+    return shown(moment.time() if 0 <= days < 1 else moment)
 
 
 def _format(book: Any, cell: Any) -> str:

@@ -48,17 +48,18 @@ def parse_pptx(data: bytes, source: str) -> Document:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of parts that stand twice in the file
         show = Presentation(io.BytesIO(data))
+    layouts = _Layouts()
     for page, slide in enumerate(show.slides, start=1):
-        _fill(blocks, slide, page)
+        _fill(blocks, slide, page, layouts)
     try:
         return blocks.document(source, blocks.first_heading or str(show.core_properties.title or ""), "pptx")
     except EmptyDocument:
         raise EmptyDocument(f"{source} holds no text: its slides are empty or pictures") from None
 
 
-def _fill(blocks: Blocks, slide: Any, page: int) -> None:
+def _fill(blocks: Blocks, slide: Any, page: int, layouts: "_Layouts") -> None:
     blocks.stand_below()
-    shapes = list(_ordered(slide))
+    shapes = list(_ordered(slide, layouts))
     title = next((shape for shape in shapes if _role(shape) in {"title", "ctrTitle"} and _lines(shape)), None)
     if title is not None:
         blocks.heading(" ".join(_lines(title)), 1, page)
@@ -74,19 +75,41 @@ def _fill(blocks: Blocks, slide: Any, page: int) -> None:
         blocks.add(comment, page=page)
 
 
-def _ordered(slide: Any) -> Iterator["_Element"]:
+def _ordered(slide: Any, layouts: "_Layouts") -> Iterator["_Element"]:
     """The slide's shapes, groups taken apart, from top to bottom and left to right."""
-    places = {shape.shape_id: (shape.top or 0, shape.left or 0) for shape in slide.shapes}
 
     def place(element: "_Element") -> tuple[int, int]:
-        properties = next(element.iter(f"{_P}cNvPr"), None)
-        number = "" if properties is None else properties.get("id", "")
-        # Programs place the pieces of a row a little apart.
-        top, left = places.get(int(number), (0, 0)) if number.isdecimal() else (0, 0)
-        return top // 100_000, left
+        offset = next(element.iter(f"{_A}off"), None)
+        if offset is None:
+            placeholder = element.find(f"./*/{_P}nvPr/{_P}ph")
+            return (0, 0) if placeholder is None else layouts.place(slide, placeholder.get("idx", "0"))
+        top, left = offset.get("y", "0"), offset.get("x", "0")
+        return _about(int(top)) if top.isdecimal() else 0, int(left) if left.isdecimal() else 0
 
     for element in sorted(_shapes(slide.shapes._spTree, 0, apart=False), key=place):
         yield from _shapes(element, 0) if element.tag == f"{_P}grpSp" else (element,)
+
+
+def _about(top: int) -> int:
+    """Programs place the pieces of a row a little apart: a tenth of an inch is no line of its own."""
+    return top // 100_000
+
+
+class _Layouts:
+    """Where the placeholders of the layouts stand that slides leave where they are."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def place(self, slide: Any, number: str) -> tuple[int, int]:
+        layout = slide.slide_layout
+        name = str(layout.part.partname)
+        if name not in self._known:
+            self._known[name] = {
+                str(shape.placeholder_format.idx): (_about(shape.top or 0), shape.left or 0)
+                for shape in layout.placeholders
+            }
+        return self._known[name].get(number, (0, 0))
 
 
 def _shapes(tree: "_Element", depth: int, apart: bool = True) -> Iterator["_Element"]:
