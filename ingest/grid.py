@@ -7,6 +7,14 @@ from ingest.blocks import Blocks, one_line
 
 _FIGURE = re.compile(r"[-+(]?\W{0,3}\d[\d\s.,:/%()TZ+-]*\W{0,3}")
 _SEARCHED_ROWS = 12
+# A file may name one long text in a million cells.
+_MOST_CHARACTERS = 64 << 20
+_LONGEST_LABEL = 200
+
+
+def repeats(words: str) -> bool:
+    """Whether the words of a cell that spans rows are to stand in each of them: a label, not a text."""
+    return len(words) <= _LONGEST_LABEL
 
 
 def put_table(blocks: Blocks, rows: Iterable[Sequence[str]], page: int | None = None) -> None:
@@ -15,7 +23,11 @@ def put_table(blocks: Blocks, rows: Iterable[Sequence[str]], page: int | None = 
     Rows with a single cell above the first wider one are captions, and so are rows of words above a wider row of
     words with figures below it. An empty row ends a table where what follows begins with a header of its own: words in
     every cell, and more than one. Columns without text are left out. A frame around text becomes paragraphs.
+    Raises ValueError for tables that hold more than any reader could want.
     """
+    rows = list(rows)
+    if sum(len(cell) for cells in rows for cell in cells) > _MOST_CHARACTERS:
+        raise ValueError("its tables hold too much")
     for table in _tables([[cell if cell.isalnum() else one_line(cell) for cell in cells] for cells in rows]):
         header = _header(table)
         for cells in table[:header]:

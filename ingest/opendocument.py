@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ingest.blocks import Blocks
-from ingest.grid import put_table
+from ingest.grid import put_table, repeats
 from ingest.package import Package
 from rag.errors import UnreadableDocument
 from rag.types import Document, Kind
@@ -140,10 +140,11 @@ class _Reader:
             for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
                 words = self._words(cell)
                 repeated = _count(cell, "number-columns-repeated", _MOST_COLUMNS)
-                cells += [words] * min(repeated, max(0, _MOST_COLUMNS - len(cells)))
+                room = max(0, _MOST_COLUMNS - len(cells))
+                cells += [words] * min(repeated if repeats(words) else 1, room)
             while cells and not cells[-1]:
                 cells.pop()
-            repeated = _count(row, "number-rows-repeated", _MOST_ROWS if cells else 1)
+            repeated = _count(row, "number-rows-repeated", _MOST_ROWS if cells and all(map(repeats, cells)) else 1)
             self._cells += repeated * len(cells)
             if self._cells > _MOST_CELLS:
                 raise ValueError("its tables repeat their cells millions of times")

@@ -55,5 +55,6 @@ def parsed_xml(content: bytes) -> "_Element":
     from lxml import etree
 
     return etree.fromstring(
-        content, etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
+        content,
+        etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True, huge_tree=True),
     )

@@ -45,8 +45,10 @@ def parse_ppt(data: bytes, source: str) -> Document:
     places, document = _persistent(show, edit)
     blocks = Blocks()
     notes = _notes(show, places, document)
-    for page, slide in enumerate(_slides(show, places, document), start=1):
-        _fill(blocks, page, _texts(show, places.get(slide.persist), slide.outline), notes.get(slide.number, []))
+    # A slide that is listed again would make gigabytes out of kilobytes.
+    slides = {slide.persist: slide for slide in _listed(show, places, document, 0)}
+    for page, slide in enumerate(slides.values(), start=1):
+        _fill(blocks, page, _texts(show, places.get(slide.persist), slide.outline), notes.pop(slide.number, []))
     return blocks.document(source, blocks.first_heading, "ppt")
 
 
@@ -78,6 +80,7 @@ def _persistent(show: bytes, edit: int) -> tuple[dict[int, int], int]:
     places: dict[int, int] = {}
     document = 0
     seen: set[int] = set()
+    room = len(show)
     while edit and edit not in seen:
         seen.add(edit)
         kind = struct.unpack_from("<H", show, edit + 2)[0]
@@ -87,6 +90,9 @@ def _persistent(show: bytes, edit: int) -> tuple[dict[int, int], int]:
         document = document or reference
         size = struct.unpack_from("<I", show, directory + 4)[0]
         at, end = directory + 8, min(directory + 8 + size, len(show))
+        room -= max(0, end - at)
+        if room < 0:
+            raise ValueError("its edits share their lists")
         while at + 4 <= end:
             head = struct.unpack_from("<I", show, at)[0]
             first, count = head & 0xFFFFF, min(head >> 20, (end - at - 4) // 4)
@@ -103,10 +109,6 @@ def _container(show: bytes, place: int | None, kind: int) -> tuple[int, int]:
         return 0, 0
     _, found, size = struct.unpack_from("<HHI", show, place)
     return (place + 8, min(place + 8 + size, len(show))) if found == kind else (0, 0)
-
-
-def _slides(show: bytes, places: dict[int, int], document: int) -> Iterator[_Slide]:
-    yield from _listed(show, places, document, 0)
 
 
 def _listed(show: bytes, places: dict[int, int], document: int, instance: int) -> Iterator[_Slide]:
@@ -169,7 +171,7 @@ def _texts(
 def _notes(show: bytes, places: dict[int, int], document: int) -> dict[int, list[str]]:
     """The speaker's notes by the number of their slide."""
     notes: dict[int, list[str]] = {}
-    for page in _listed(show, places, document, 2):
+    for page in {page.persist: page for page in _listed(show, places, document, 2)}.values():
         start, end = _container(show, places.get(page.persist), _NOTES)
         for _, _, kind, at, stop in _records(show, start, end):
             if kind == 0x03F1 and stop - at >= 4:  # says whose notes these are

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ingest.blocks import Blocks
-from ingest.grid import put_table
+from ingest.grid import put_table, repeats
 from ingest.numbers import shown
 from ingest.ole import streams
 from rag.errors import UnreadableDocument
@@ -140,7 +140,9 @@ def _filled(rows: Iterator[list[str]], merged: dict[tuple[int, int], int]) -> li
         filled.append(cells)
         for column in range(len(cells) if merged else 0):
             top = merged.get((number, column))
-            if top is not None and column < len(filled[top]) and not cells[column]:
+            if top is None or cells[column] or column >= len(filled[top]):
+                continue
+            if repeats(filled[top][column]):
                 cells[column] = filled[top][column]
     return filled
 

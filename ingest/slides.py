@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ingest.blocks import Blocks
 from ingest.charts import chart_table
 from ingest.formula import formula_text
-from ingest.grid import put_table
+from ingest.grid import put_table, repeats
 from ingest.package import Package, parsed_xml
 from rag.errors import EmptyDocument
 from rag.types import Document, Kind
@@ -175,7 +175,7 @@ def _rows(table: "_Element") -> Iterator[list[str]]:
         cells: list[str] = []
         for at, cell in enumerate(row.iterchildren(f"{_A}tc")):
             joined = cell.get("vMerge") in {"1", "true"} and at < len(above)
-            cells.append(above[at] if joined else "\n".join(_lines(cell)))
+            cells.append(above[at] if joined and repeats(above[at]) else "\n".join(_lines(cell)))
         above = cells
         yield cells
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ingest.blocks import Blocks, one_line
 from ingest.charsets import declared
-from ingest.grid import put_table
+from ingest.grid import put_table, repeats
 from ingest.text import decode
 from rag.types import Document, Kind
 
@@ -121,7 +121,11 @@ class _Walker:
             self.flush(kind)
             inner = Kind.LIST_ITEM if tag == "li" else kind
             if tag == "li":
-                self._number = _numbered(element)
+                above = element.getparent()
+                ordered = above is not None and above.tag == "ol" and "none" not in (above.get("style") or "")
+                self._number = f"{element.get('value')}. " if ordered else ""
+            elif tag == "ol":
+                _number(element)
             self._children(element, inner, depth)
             self.flush(inner)
         elif tag == "br":
@@ -159,17 +163,15 @@ class _Walker:
         put_table(self._blocks, _rows(table))
 
 
-def _numbered(item: "HtmlElement") -> str:
-    """The number of an item as a page shows it, "" where it shows none."""
-    above = item.getparent()
-    if above is None or above.tag != "ol" or "none" in (above.get("style") or ""):
-        return ""
-    start = above.get("start", "1")
+def _number(items: "HtmlElement") -> None:
+    """Give each item of an ordered list its number, as a page shows it. In one go: a list may have 100,000 items."""
+    start = items.get("start", "1")
     number = int(start) if start.lstrip("-").isdecimal() and len(start) < 9 else 1
-    if item.getprevious() is not None:
-        number += sum(1 for _ in item.itersiblings("li", preceding=True)) if len(above) < 2_000 else above.index(item)
-    value = item.get("value", "")
-    return f"{value if value.isdecimal() else number}. "
+    for item in items.iterchildren("li"):
+        said = item.get("value", "")
+        number = int(said) if said.isdecimal() and len(said) < 9 else number
+        item.set("value", str(number))
+        number += 1
 
 
 def _description(image: "HtmlElement") -> str:
@@ -240,7 +242,9 @@ def _rows(table: "HtmlElement") -> list[list[str]]:
             covered = _span(cell, "colspan")
             cells += [words, *[""] * (covered - 1)]
             if (below := _span(cell, "rowspan")) > 1:
-                hanging.update({at + step: (below - 1, "" if step else words) for step in range(covered)})
+                hanging.update(
+                    {at + step: (below - 1, "" if step or not repeats(words) else words) for step in range(covered)}
+                )
         _hang(cells, hanging)
         made += len(cells)
         if made > _MOST_CELLS:

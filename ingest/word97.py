@@ -146,8 +146,8 @@ class _Word:
 
     def _without_deleted(self, text: str, offset: int, width: int) -> str:
         end = offset + len(text) * width
-        first = bisect_right(self._deleted, (offset, 0))
-        for from_, to in self._deleted[max(0, first - 1) :]:
+        for number in range(max(0, bisect_right(self._deleted, (offset, 0)) - 1), len(self._deleted)):
+            from_, to = self._deleted[number]
             if from_ >= end:
                 break
             left, right = max(0, (from_ - offset) // width), min(len(text), (to - offset) // width)
