@@ -9,6 +9,7 @@ from ingest.blocks import one_line
 from ingest.elements import parse_docx, parse_epub, parse_html, parse_odt, parse_pptx
 from ingest.mail import parse_mail
 from ingest.markdown import parse_markdown
+from ingest.ocr import IMAGE_SUFFIXES, parse_image
 from ingest.pdf import parse_pdf
 from ingest.records import parse_csv, parse_json, parse_json_lines
 from ingest.sheets import parse_xlsx
@@ -121,6 +122,7 @@ _READERS: dict[str, Reader] = {
     ".epub": parse_epub,
     ".odt": parse_odt,
     ".eml": parse_mail,
+    **dict.fromkeys(IMAGE_SUFFIXES, parse_image),
 }
 SUFFIXES = frozenset(_READERS)
 _ZIPPED = frozenset({".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt"})

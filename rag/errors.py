@@ -23,6 +23,7 @@ RagError                       exit code 1
 ├── ParseError                 one document; becomes its outcome and does not end a run
 │   ├── UnsupportedFormat      no reader for this kind of file
 │   ├── UnreadableDocument     damaged, encrypted, or not what its name says
+│   ├── NeedsOcr               it shows images of text, and nothing is installed that reads those
 │   └── EmptyDocument          it holds no text
 └── EngineError                exit code 5: the embedded engine
     ├── EngineStartFailed      it did not come up
@@ -134,6 +135,10 @@ class UnsupportedFormat(ParseError):
 
 class UnreadableDocument(ParseError):
     """The file is damaged, encrypted, or not what its name says."""
+
+
+class NeedsOcr(ParseError):
+    """The file shows images of text, and nothing is installed that reads those."""
 
 
 class EmptyDocument(ParseError):

@@ -22,8 +22,9 @@ rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate
 rag.cli.common
+ingest.page ingest.paragraphs ingest.tables
 ingest.blocks ingest.text ingest.layout ingest.docx ingest.elements
-ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
+ingest.ocr ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
 ingest.sources ingest.chunk ingest.parse
 ingest.pipeline ingest.cli
 rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app
@@ -46,6 +47,8 @@ DOORS = {
     "spacy": "ingest.elements",
     "openpyxl": "ingest.sheets",
     "pypdfium2": "ingest.pdf",
+    "pytesseract": "ingest.ocr",
+    "PIL": "ingest.ocr",
     "markdown_it": "ingest.markdown",
     "xllamacpp": "rag.engine.worker",
     "huggingface_hub": "rag.engine.hub",

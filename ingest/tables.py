@@ -1,0 +1,228 @@
+"""Tables among the lines of a page: between rules, or by columns that stand clear of each other. Pure.
+
+A page's lines come cut at wide gaps and at rules, so that a line holds text of one cell at most in nearly all cases.
+"""
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import mean, median
+
+from ingest.page import SOFT_HYPHEN, Line, Rule, Table, union
+
+_NEAR = 3.0  # points: rules that meet, or stand for one
+_MOST_RULES = 2_000  # of a page: more are a drawing
+_CELL_CHARS = 400  # on average; longer ones are boxes with text
+_WIDEST_CELL_WORDS = 8  # on average, where no rule says that it is a table
+_FEWEST_ROWS = 3
+_SHARE_OF_FULL_ROWS = 0.6
+
+
+def with_tables(lines: Sequence[Line], rules: Sequence[Rule]) -> list[Line]:
+    """The lines, with those of each table between rules replaced by one that holds it, in the first one's place."""
+    rest = list(lines)
+    if len(rules) <= _MOST_RULES:
+        for left, top, right, bottom, columns, rows in itertools.chain(_grids(rules), _ruled_above_and_below(rules)):
+            inside = [
+                line
+                for line in rest
+                if line.table is None
+                and left - _NEAR <= (line.left + line.right) / 2 <= right + _NEAR
+                and top - _NEAR <= line.middle <= bottom + _NEAR
+            ]
+            table = _from_grid(inside, columns, rows) if rows else _from_columns(_by_row(inside), certain=True)
+            if table:
+                rest = _replaced(rest, inside, table)
+    return rest
+
+
+def with_aligned_tables(lines: Sequence[Line]) -> list[Line]:
+    """The lines of one column of text, with runs of rows whose cells stand in columns replaced by tables."""
+    rest = list(lines)
+    run: list[list[Line]] = []
+    for row in [*_by_row(line for line in lines if line.table is None), []]:
+        together = not run or (bool(row) and row[0].base - run[-1][0].base < 3 * row[0].size)
+        if len(row) > 1 and together:
+            run.append(row)
+            continue
+        if len(run) >= _FEWEST_ROWS and (table := _from_columns(run, certain=False)):
+            rest = _replaced(rest, list(itertools.chain(*run)), table)
+        run = [row] if len(row) > 1 else []
+    return rest
+
+
+def _replaced(lines: list[Line], inside: Sequence[Line], table: Table) -> list[Line]:
+    ids = {id(line) for line in inside}
+    first = next(at for at, line in enumerate(lines) if id(line) in ids)
+    size = median(line.size for line in inside)
+    marker = Line(
+        "",
+        min(line.left for line in inside),
+        max(line.right for line in inside),
+        min(line.base for line in inside),
+        size,
+        False,
+        table.box,
+        inside[0].turn,
+        table,
+    )
+    before = [line for line in lines[:first] if id(line) not in ids]
+    return [*before, marker, *(line for line in lines[first:] if id(line) not in ids)]
+
+
+# -- rules ----------------------------------------------------------------------------------------------------------
+
+_Area = tuple[float, float, float, float, list[float], list[float]]
+
+
+def _grids(rules: Sequence[Rule]) -> Iterator[_Area]:
+    """Rules that cross each other: the area they span, the places of columns and of rows."""
+    along = [rule for rule in rules if rule.top == rule.bottom]
+    down = [rule for rule in rules if rule.left == rule.right]
+    groups: list[tuple[list[Rule], list[Rule]]] = []
+    for rule in down:
+        met = [
+            other
+            for other in along
+            if other.left - _NEAR <= rule.left <= other.right + _NEAR
+            and rule.top - _NEAR <= other.top <= rule.bottom + _NEAR
+        ]
+        touched = [group for group in groups if any(id(other) in {id(x) for x in group[0]} for other in met)]
+        merged_along = {id(x): x for group in touched for x in group[0]} | {id(x): x for x in met}
+        merged_down = [x for group in touched for x in group[1]] + [rule]
+        groups = [group for group in groups if group not in touched]
+        if met:
+            groups.append((list(merged_along.values()), merged_down))
+    for across, upright in groups:
+        columns = _places([rule.left for rule in upright] + [x for rule in across for x in (rule.left, rule.right)])
+        rows = _places([rule.top for rule in across])
+        if len(columns) > 2 and len(rows) > 2:
+            yield columns[0], rows[0], columns[-1], rows[-1], columns, rows
+
+
+def _ruled_above_and_below(rules: Sequence[Rule]) -> Iterator[_Area]:
+    """Rules of one length and place above each other, as in books: the area between the first and the last."""
+    along = sorted((r for r in rules if r.top == r.bottom and r.right - r.left > 60), key=lambda r: r.top)
+    while along:
+        first = along[0]
+        same = [r for r in along if abs(r.left - first.left) < _NEAR and abs(r.right - first.right) < _NEAR]
+        along = [r for r in along if r not in same]
+        if len(_places([r.top for r in same])) >= 3:
+            yield first.left, same[0].top, first.right, same[-1].top, [], []
+
+
+def _places(values: Iterable[float]) -> list[float]:
+    """The values, those that are near each other as one."""
+    found: list[float] = []
+    for value in sorted(values):
+        if not found or value - found[-1] > _NEAR:
+            found.append(value)
+    return found
+
+
+def _from_grid(lines: Sequence[Line], columns: list[float], rows: list[float]) -> Table | None:
+    cells: dict[tuple[int, int], list[Line]] = {}
+    for line in lines:
+        row = min(max(bisect_right(rows, line.middle) - 1, 0), len(rows) - 2)
+        # By the left edge: the text of a cell over several columns belongs to the first.
+        column = min(max(bisect_right(columns, line.left + _NEAR) - 1, 0), len(columns) - 2)
+        cells.setdefault((row, column), []).append(line)
+    grid = [[cells.get((r, c), []) for c in range(len(columns) - 1)] for r in range(len(rows) - 1)]
+    full = [row for row in grid if sum(bool(cell) for cell in row) > 1]
+    if len(full) < 2 or mean(sum(len(x.text) for x in cell) for cell in cells.values()) > _CELL_CHARS:
+        return None
+    used = [c for c in range(len(columns) - 1) if any(row[c] for row in grid)]
+    return _table([[row[c] for c in used] for row in grid if any(row)], [*(columns[c] for c in used), columns[-1]])
+
+
+# -- columns --------------------------------------------------------------------------------------------------------
+
+
+def _by_row(lines: Iterable[Line]) -> list[list[Line]]:
+    """Lines that stand on one base line, from left to right; rows from top to bottom."""
+    rows: list[list[Line]] = []
+    for line in sorted(lines, key=lambda x: (x.base, x.left)):
+        if rows and line.base - rows[-1][0].base < 0.5 * line.size:
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    return [sorted(row, key=lambda x: x.left) for row in rows]
+
+
+def _from_columns(rows: Sequence[Sequence[Line]], certain: bool) -> Table | None:
+    """Rows whose cells stand in columns with nothing in between; None where they do not.
+
+    Where no rule says that it is a table (`certain`), cells must be short and full rows many.
+    """
+    if len(rows) < 2:
+        return None
+    usual = median(len(row) for row in rows)
+    columns: list[list[float]] = []
+    # Headings over several columns would close the gaps between those: rows of fewer cells do not count.
+    for line in sorted((x for row in rows if len(row) >= usual for x in row), key=lambda x: x.left):
+        if columns and line.left < columns[-1][1] + 1:
+            columns[-1][1] = max(columns[-1][1], line.right)
+        else:
+            columns.append([line.left, line.right])
+    if len(columns) < 2:
+        return None
+    starts = [column[0] for column in columns]
+    grid: list[list[list[Line]]] = []
+    for row in rows:
+        cells: list[list[Line]] = [[] for _ in columns]
+        for line in row:
+            cells[max(bisect_right(starts, line.left + 2) - 1, 0)].append(line)
+        if grid and _continues(grid[-1], cells):
+            grid[-1] = [above + below for above, below in zip(grid[-1], cells, strict=True)]
+        else:
+            grid.append(cells)
+    full = sum(sum(bool(cell) for cell in row) > 1 for row in grid)
+    if full < 2 or full < _SHARE_OF_FULL_ROWS * len(grid):
+        return None
+    if not certain and not _looks_like_cells(grid):
+        return None
+    return _table(grid, [*starts, columns[-1][1]])
+
+
+def _continues(above: Sequence[Sequence[Line]], below: Sequence[Sequence[Line]]) -> bool:
+    """Whether a row holds nothing but further lines of a few cells of the row above."""
+    filled = [at for at, cell in enumerate(below) if cell]
+    if not filled or below[0] or len(filled) * 2 > len(below) or not above[0]:
+        return False
+    last = max(line.base for cell in above for line in cell)
+    line = below[filled[0]][0]
+    return line.base - last < 1.4 * line.size and all(above[at] for at in filled)
+
+
+def _looks_like_cells(grid: Sequence[Sequence[Sequence[Line]]]) -> bool:
+    if len(grid) < _FEWEST_ROWS:
+        return False
+    texts = [" ".join(line.text for line in cell) for row in grid for cell in row if cell]
+    if mean(len(text.split()) for text in texts) > _WIDEST_CELL_WORDS:
+        return False
+    if len(grid[0]) > 2:
+        return True
+    # Of two columns the second must be figures, or it may be a list with its marks, or names and what they mean.
+    second = ["".join(line.text for line in row[1]) for row in grid if row[1]]
+    first = [" ".join(line.text for line in row[0]) for row in grid if row[0]]
+    figures = sum(any(c.isdigit() for c in text) for text in second)
+    return figures > 0.6 * len(grid) and sum(sum(c.isalpha() for c in text) > 2 for text in first) > 0.6 * len(grid)
+
+
+def _table(grid: Sequence[Sequence[Sequence[Line]]], columns: list[float]) -> Table | None:
+    rows = [[_cell(cell) for cell in row] for row in grid]
+    kept = [
+        (row, union(x.box for cell in lines for x in cell)) for row, lines in zip(rows, grid, strict=True) if any(row)
+    ]
+    if len(kept) < 2:
+        return None
+    return Table(tuple(tuple(row) for row, _ in kept), tuple(box for _, box in kept), tuple(columns))
+
+
+def _cell(lines: Sequence[Line]) -> str:
+    text = ""
+    for row in _by_row(lines):
+        for line in row:
+            parted = text.endswith(SOFT_HYPHEN)
+            text = text[:-1] + line.text if parted else f"{text} {line.text}".strip()
+    return text.replace(SOFT_HYPHEN, "-")
