@@ -1,11 +1,11 @@
 """Pages of lines into blocks: reading order, running heads and feet, headings by outline and by type. Pure."""
 
+import itertools
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from ingest.blocks import Blocks
 from ingest.page import Bookmark, Line, Page, Rule, Table, turned, union
@@ -256,7 +256,7 @@ def _upright(lines: Sequence[Line], rules: Sequence[Rule], width: float) -> list
 
 def _in_order(lines: Sequence[Line]) -> Sequence[Line]:
     """The lines as the file has them, from top to bottom where it has them in no order."""
-    ups = sum(after.base < before.base - before.size for before, after in pairwise(lines))
+    ups = sum(after.base < before.base - before.size for before, after in itertools.pairwise(lines))
     return sorted(lines, key=lambda x: (round(x.base), x.left)) if ups > _UNORDERED * len(lines) else lines
 
 
@@ -266,13 +266,14 @@ def _gutters(lines: Sequence[Line], width: float) -> list[float]:
         return []
     crossings = {step: sum(x.left < width * step / 100 < x.right for x in lines) for step in range(22, 79)}
     clear = [step for step, crossing in crossings.items() if crossing < len(lines) * 0.25]
-    middle = [step for step in clear if 40 <= step <= 60]
-    thirds = [(a, b) for a in clear if 27 <= a <= 40 for b in clear if 60 <= b <= 73]
-    for choices in ([(step,) for step in middle], thirds):
-        for steps in sorted(choices, key=lambda steps: sum(crossings[step] for step in steps)):
-            gutters = [width * step / 100 for step in steps]
-            if _are_columns(lines, gutters, width):
-                return gutters
+    clear.sort(key=lambda step: crossings[step])
+    middle = [(step,) for step in clear if 40 <= step <= 60]
+    # The clearest few will do: a blank between columns is several steps wide.
+    first, second = ([step for step in clear if low <= step <= high][:4] for low, high in ((27, 40), (60, 73)))
+    for steps in itertools.chain(middle[:8], itertools.product(first, second)):
+        gutters = [width * step / 100 for step in steps]
+        if _are_columns(lines, gutters, width):
+            return gutters
     return []
 
 

@@ -67,10 +67,10 @@ class Scale:
 
     def heading_level(self, paragraph: Sequence[Line], text: str, page: Page) -> int:
         """The level of a heading, 0 for any other paragraph."""
-        letters = sum(c.isalpha() for c in text)
-        if len(text) > _HEADING_CHARS or len(paragraph) > 3 or letters < 3 or not text[0].isalnum():
+        if len(text) > _HEADING_CHARS or len(paragraph) > 3 or not text[0].isalnum():
             return 0
-        if letters < _LETTERS * len("".join(text.split())) or not self._aligned(paragraph[0], page):
+        letters = sum(c.isalpha() for c in text)
+        if letters < 3 or letters < _LETTERS * len("".join(text.split())) or not self._aligned(paragraph[0], page):
             return 0
         size = _rounded(max(line.size for line in paragraph))
         bold = all(line.bold for line in paragraph) and not self._body_is_bold

@@ -199,6 +199,7 @@ class _Glyphs:
         self.width, self.height = (down, across) if self._rotation % 2 else (across, down)
         self._rectangle = raw.FS_RECTF()
         self._matrix = raw.FS_MATRIX()
+        self._font_name, self._font_flags = ctypes.create_string_buffer(128), ctypes.c_int()
 
     def page(self, number: int) -> Page:
         lines = list(self._lines())
@@ -266,20 +267,18 @@ class _Glyphs:
 
     def _word_box(self, start: int, end: int) -> tuple[float, float, float, float] | None:
         """Left, bottom, right and top of a word in the file's coordinates, None where it leaves no ink."""
-        first = last = None
-        while start < end and (first := self._char_box(start)) is None:
+        box, get, handle = self._rectangle, self._raw.FPDFText_GetLooseCharBox, self._text
+        while not get(handle, start, box) or box.right <= box.left:
             start += 1
-        while first is not None and end > start + 1 and (last := self._char_box(end - 1)) is None:
+            if start >= end:
+                return None
+        left, bottom, right, top = box.left, box.bottom, box.right, box.top
+        # From the other end to the first that leaves ink: between them is nothing that reaches further.
+        while end - 1 > start:
             end -= 1
-        if first is None or last is None:
-            return first
-        return min(first[0], last[0]), min(first[1], last[1]), max(first[2], last[2]), max(first[3], last[3])
-
-    def _char_box(self, index: int) -> tuple[float, float, float, float] | None:
-        box = self._rectangle
-        if not self._raw.FPDFText_GetLooseCharBox(self._text, index, box) or box.right <= box.left:
-            return None
-        return box.left, box.bottom, box.right, box.top
+            if get(handle, end, box) and box.right > box.left:
+                return min(left, box.left), min(bottom, box.bottom), max(right, box.right), max(top, box.top)
+        return left, bottom, right, top
 
     def _quarter(self, index: int) -> int:
         """How many quarter turns, against the clock, a character is turned by in the file's coordinates."""
@@ -323,8 +322,8 @@ class _Glyphs:
     def _is_bold(self, index: int) -> bool:
         if self._raw.FPDFText_GetFontWeight(self._text, index) >= _BOLD_WEIGHT:
             return True
-        name = ctypes.create_string_buffer(128)
-        length = self._raw.FPDFText_GetFontInfo(self._text, index, name, 128, ctypes.c_int())
+        name = self._font_name
+        length = self._raw.FPDFText_GetFontInfo(self._text, index, name, 128, self._font_flags)
         # Fonts are named like ABCDEF+NimbusRomNo9L-Medi or Arial,Bold, and often have no weight.
         lowered = name.value.lower() if 0 < length <= 128 else b""
         return any(mark in lowered for mark in (b"bold", b"black", b"heavy", b"-medi", b"cmbx"))

@@ -4,7 +4,7 @@ A page's lines come cut at wide gaps and at rules, so that a line holds text of 
 """
 
 import itertools
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import mean, median
 
@@ -77,22 +77,21 @@ _Area = tuple[float, float, float, float, list[float], list[float]]
 
 def _grids(rules: Sequence[Rule]) -> Iterator[_Area]:
     """Rules that cross each other: the area they span, the places of columns and of rows."""
-    along = [rule for rule in rules if rule.top == rule.bottom]
-    down = [rule for rule in rules if rule.left == rule.right]
-    groups: list[tuple[list[Rule], list[Rule]]] = []
+    along = sorted({rule for rule in rules if rule.top == rule.bottom}, key=lambda rule: rule.top)
+    down = {rule for rule in rules if rule.left == rule.right}
+    tops = [rule.top for rule in along]
+    groups: list[tuple[set[Rule], list[Rule]]] = []
     for rule in down:
-        met = [
-            other
-            for other in along
-            if other.left - _NEAR <= rule.left <= other.right + _NEAR
-            and rule.top - _NEAR <= other.top <= rule.bottom + _NEAR
-        ]
-        touched = [group for group in groups if any(id(other) in {id(x) for x in group[0]} for other in met)]
-        merged_along = {id(x): x for group in touched for x in group[0]} | {id(x): x for x in met}
-        merged_down = [x for group in touched for x in group[1]] + [rule]
-        groups = [group for group in groups if group not in touched]
-        if met:
-            groups.append((list(merged_along.values()), merged_down))
+        near = along[bisect_left(tops, rule.top - _NEAR) : bisect_right(tops, rule.bottom + _NEAR)]
+        across = {other for other in near if other.left - _NEAR <= rule.left <= other.right + _NEAR}
+        if not across:
+            continue
+        upright = [rule]
+        for group in [group for group in groups if not across.isdisjoint(group[0])]:
+            groups.remove(group)
+            across |= group[0]
+            upright += group[1]
+        groups.append((across, upright))
     for across, upright in groups:
         columns = _places([rule.left for rule in upright] + [x for rule in across for x in (rule.left, rule.right)])
         rows = _places([rule.top for rule in across])
