@@ -24,6 +24,7 @@ _FEWEST_PAGES = 4
 
 _FEWEST_LINES = 16  # of a page in columns
 _FEWEST_IN_COLUMN = 6
+_FEWEST_LONG = 5
 _UNORDERED = 0.25  # of the steps from line to line go up: then the file's order is no reading order
 _SAME_COLUMNS = 8.0  # points that the columns of a table may be off on its next page
 
@@ -289,7 +290,12 @@ def _are_columns(lines: Sequence[Line], gutters: Sequence[float], width: float) 
     if sum(len(column) for column in columns) < len(lines) * 0.75:
         return False
     long = width * (0.25 if len(columns) == 2 else 0.17)
-    return all(sum(x.right - x.left > long for x in column) >= 0.5 * len(column) for column in columns)
+    for column in columns:
+        lengths = [len(x.text) for x in column if x.right - x.left > long]
+        # By letters: a chart has more lines than the text around it.
+        if len(lengths) < _FEWEST_LONG or sum(lengths) < 0.5 * sum(len(x.text) for x in column):
+            return False
+    return True
 
 
 def _bands(lines: Sequence[Line], gutters: Sequence[float]) -> list[list[Line]]:

@@ -12,17 +12,22 @@ from ingest.page import SOFT_HYPHEN, Line, Rule, Table, union
 
 _NEAR = 3.0  # points: rules that meet, or stand for one
 _MOST_RULES = 2_000  # of a page: more are a drawing
+_SHORTEST_RULE = 60.0
 _CELL_CHARS = 400  # on average; longer ones are boxes with text
-_WIDEST_CELL_WORDS = 8  # on average, where no rule says that it is a table
 _FEWEST_ROWS = 3
+_HEADER_ROWS = 2
 _SHARE_OF_FULL_ROWS = 0.6
+_SHARE_OF_FULL_CELLS = 0.35  # names in a chart leave more places empty
+_SURE_SHARE_OF_FULL_CELLS = 0.6
+_LONG_CELL_WORDS = 6
+_SHARE_OF_LONG_CELLS = 0.25
 
 
 def with_tables(lines: Sequence[Line], rules: Sequence[Rule]) -> list[Line]:
     """The lines, with those of each table between rules replaced by one that holds it, in the first one's place."""
     rest = list(lines)
     if len(rules) <= _MOST_RULES:
-        for left, top, right, bottom, columns, rows in itertools.chain(_grids(rules), _ruled_above_and_below(rules)):
+        for left, top, right, bottom, columns, rows in itertools.chain(_grids(rules), _booktabs(rules, rest)):
             inside = [
                 line
                 for line in rest
@@ -99,15 +104,29 @@ def _grids(rules: Sequence[Rule]) -> Iterator[_Area]:
             yield columns[0], rows[0], columns[-1], rows[-1], columns, rows
 
 
-def _ruled_above_and_below(rules: Sequence[Rule]) -> Iterator[_Area]:
-    """Rules of one length and place above each other, as in books: the area between the first and the last."""
-    along = sorted((r for r in rules if r.top == r.bottom and r.right - r.left > 60), key=lambda r: r.top)
+def _booktabs(rules: Sequence[Rule], lines: Sequence[Line]) -> Iterator[_Area]:
+    """Rules of one length and place above each other with rows of cells between them, as in books."""
+    along = sorted((r for r in rules if r.top == r.bottom and r.right - r.left > _SHORTEST_RULE), key=lambda r: r.top)
     while along:
-        first = along[0]
-        same = [r for r in along if abs(r.left - first.left) < _NEAR and abs(r.right - first.right) < _NEAR]
+        left, right = along[0].left, along[0].right
+        same = [r for r in along if abs(r.left - left) < _NEAR and abs(r.right - right) < _NEAR]
         along = [r for r in along if r not in same]
-        if len(_places([r.top for r in same])) >= 3:
-            yield first.left, same[0].top, first.right, same[-1].top, [], []
+        tops = _places([r.top for r in same])
+        start = tops[0]
+        for above, below in itertools.pairwise([*tops, tops[-1]]):
+            # The same rules stand over a page, and under a table with another one further down.
+            if above < below and _holds_cells(lines, left, above, right, below):
+                continue
+            if start < above:
+                yield left, start, right, above, [], []
+            start = below
+
+
+def _holds_cells(lines: Sequence[Line], left: float, top: float, right: float, bottom: float) -> bool:
+    inside = [x for x in lines if left - _NEAR < (x.left + x.right) / 2 < right + _NEAR and top < x.middle < bottom]
+    rows = _by_row(inside)
+    # Of a header the gaps may be too narrow to see.
+    return bool(rows) and (len(rows) <= _HEADER_ROWS or sum(len(row) > 1 for row in rows) >= 0.5 * len(rows))
 
 
 def _places(values: Iterable[float]) -> list[float]:
@@ -128,7 +147,11 @@ def _from_grid(lines: Sequence[Line], columns: list[float], rows: list[float]) -
         cells.setdefault((row, column), []).append(line)
     grid = [[cells.get((r, c), []) for c in range(len(columns) - 1)] for r in range(len(rows) - 1)]
     full = [row for row in grid if sum(bool(cell) for cell in row) > 1]
-    if len(full) < 2 or mean(sum(len(x.text) for x in cell) for cell in cells.values()) > _CELL_CHARS:
+    if (
+        len(full) < 2
+        or not _is_full(full, _SHARE_OF_FULL_CELLS)
+        or mean(sum(len(x.text) for x in cell) for cell in cells.values()) > _CELL_CHARS
+    ):
         return None
     used = [c for c in range(len(columns) - 1) if any(row[c] for row in grid)]
     return _table([[row[c] for c in used] for row in grid if any(row)], [*(columns[c] for c in used), columns[-1]])
@@ -176,7 +199,7 @@ def _from_columns(rows: Sequence[Sequence[Line]], certain: bool) -> Table | None
         else:
             grid.append(cells)
     full = sum(sum(bool(cell) for cell in row) > 1 for row in grid)
-    if full < 2 or full < _SHARE_OF_FULL_ROWS * len(grid):
+    if full < 2 or full < _SHARE_OF_FULL_ROWS * len(grid) or not _is_full(grid, _SHARE_OF_FULL_CELLS):
         return None
     if not certain and not _looks_like_cells(grid):
         return None
@@ -194,10 +217,10 @@ def _continues(above: Sequence[Sequence[Line]], below: Sequence[Sequence[Line]])
 
 
 def _looks_like_cells(grid: Sequence[Sequence[Sequence[Line]]]) -> bool:
-    if len(grid) < _FEWEST_ROWS:
+    if len(grid) < _FEWEST_ROWS or not _is_full(grid, _SURE_SHARE_OF_FULL_CELLS):
         return False
-    texts = [" ".join(line.text for line in cell) for row in grid for cell in row if cell]
-    if mean(len(text.split()) for text in texts) > _WIDEST_CELL_WORDS:
+    words = [sum(len(line.text.split()) for line in cell) for row in grid for cell in row if cell]
+    if sum(count > _LONG_CELL_WORDS for count in words) > _SHARE_OF_LONG_CELLS * len(words):
         return False
     if len(grid[0]) > 2:
         return True
@@ -206,6 +229,11 @@ def _looks_like_cells(grid: Sequence[Sequence[Sequence[Line]]]) -> bool:
     first = [" ".join(line.text for line in row[0]) for row in grid if row[0]]
     figures = sum(any(c.isdigit() for c in text) for text in second)
     return figures > 0.6 * len(grid) and sum(sum(c.isalpha() for c in text) > 2 for text in first) > 0.6 * len(grid)
+
+
+def _is_full(grid: Sequence[Sequence[Sequence[Line]]], share: float) -> bool:
+    cells = [bool(cell) for row in grid for cell in row]
+    return sum(cells) >= share * len(cells)
 
 
 def _table(grid: Sequence[Sequence[Sequence[Line]]], columns: list[float]) -> Table | None:
