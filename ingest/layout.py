@@ -1,6 +1,7 @@
 """Pages of lines into blocks: reading order, running heads and feet, headings by outline and by type. Pure."""
 
 import itertools
+import math
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict, deque
@@ -265,8 +266,8 @@ def _gutters(lines: Sequence[Line], width: float) -> list[float]:
     """Where the blanks between two or three columns of running text are, none where the page is not clearly so."""
     if len(lines) < _FEWEST_LINES:
         return []
-    crossings = {step: sum(x.left < width * step / 100 < x.right for x in lines) for step in range(22, 79)}
-    clear = [step for step, crossing in crossings.items() if crossing < len(lines) * 0.25]
+    crossings = _crossings(lines, width)
+    clear = [step for step in range(27, 74) if crossings[step] < len(lines) * 0.25]
     clear.sort(key=lambda step: crossings[step])
     middle = [(step,) for step in clear if 40 <= step <= 60]
     # The clearest few will do: a blank between columns is several steps wide.
@@ -276,6 +277,16 @@ def _gutters(lines: Sequence[Line], width: float) -> list[float]:
         if _are_columns(lines, gutters, width):
             return gutters
     return []
+
+
+def _crossings(lines: Sequence[Line], width: float) -> list[int]:
+    """How many lines run across each hundredth of the width."""
+    changes = [0] * 103
+    for line in lines:
+        first, last = (min(max(x * 100 / width, 0.0), 101.0) for x in (line.left, line.right))
+        changes[math.floor(first) + 1] += 1
+        changes[math.ceil(last)] -= 1
+    return list(itertools.accumulate(changes))
 
 
 def _are_columns(lines: Sequence[Line], gutters: Sequence[float], width: float) -> bool:

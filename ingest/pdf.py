@@ -5,9 +5,11 @@ call into pdfium has its price: text is fetched by the page, places by the word,
 """
 
 import ctypes
+import itertools
 import math
 import re
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator
 from statistics import median
 from typing import Any
@@ -24,7 +26,7 @@ _one_at_a_time = threading.Lock()
 _PASSWORD_ERROR = 4
 _BOLD_WEIGHT = 600
 # A blank this many times as wide as the type is high parts two columns or two cells, not two words.
-_COLUMN_GAP = 1.3
+_COLUMN_GAP = 0.9
 # pdfium replaces a hyphen at the end of a line by one of these and leaves the line break out.
 _HYPHENS = "\x02\ufffe"
 _LINE = re.compile(f"([^\r\n{_HYPHENS}]+)([{_HYPHENS}]?)")
@@ -35,6 +37,8 @@ _JUNK_TITLE = re.compile(
 )
 # Glyphs without a meaning: what fonts without a table of characters leave of their text.
 _MEANINGLESS = re.compile("[\x00\ue000-\uf8ff\ufffd]")
+
+_Edges = tuple[float, float, float, float]  # left, bottom, right, top as the file counts them
 
 _MOST_OBJECTS = 20_000  # on a page, looked at for rules and images
 _MOST_SEGMENTS = 400  # of one path
@@ -196,14 +200,16 @@ class _Glyphs:
         self._bounds = (left, bottom, right, top)
         self._rotation = page.get_rotation() // 90 % 4
         across, down = right - left, top - bottom
+        across, down = max(1.0, across), max(1.0, down)
         self.width, self.height = (down, across) if self._rotation % 2 else (across, down)
         self._rectangle = raw.FS_RECTF()
         self._matrix = raw.FS_MATRIX()
         self._font_name, self._font_flags = ctypes.create_string_buffer(128), ctypes.c_int()
 
     def page(self, number: int) -> Page:
-        lines = list(self._lines())
         rules, images, paths = self._drawn()
+        walls = sorted((rule for rule in rules if rule.left == rule.right), key=lambda rule: rule.left)
+        lines = list(self._lines(walls))
         letters = sum(len(line.text) for line in lines)
         if letters and sum(len(_MEANINGLESS.findall(line.text)) for line in lines) > letters / 2:
             lines, letters, images = [], 0, 1.0
@@ -238,13 +244,13 @@ class _Glyphs:
         codes = (raw.FPDFText_GetUnicode(handle, index) for index in range(count))
         return "".join(chr(code) if code < 0xD800 or 0xE000 <= code <= 0x10FFFF else "\0" for code in codes)
 
-    def _lines(self) -> Iterator[Line]:
-        """The page's lines as pdfium has them, cut at wide gaps."""
+    def _lines(self, walls: list[Rule]) -> Iterator[Line]:
+        """The page's lines as pdfium has them, cut at wide gaps and where a rule stands between two words."""
         text = self._characters()
         for match in _LINE.finditer(text):
             words: list[str] = []
             firsts: list[int] = []
-            boxes: list[tuple[float, float, float, float]] = []
+            boxes: list[_Edges] = []
             quarter, end, hyphen = 0, 0.0, match[2]
             for word in _WORD.finditer(text, *match.span(1)):
                 box = self._word_box(word.start(), word.end())
@@ -253,8 +259,11 @@ class _Glyphs:
                     continue
                 if not boxes:
                     quarter = self._quarter(word.start())
-                start, stop, height = _along(box, quarter)
-                if boxes and start - end > _COLUMN_GAP * height:
+                start, stop, height = _along(box, quarter) if quarter else (box[0], box[2], box[3] - box[1])
+                if boxes and (
+                    start - end > _COLUMN_GAP * height
+                    or (walls and not quarter and self._parted(boxes[-1], box, walls))
+                ):
                     yield from self._line(words, firsts, boxes, quarter)
                     words, firsts, boxes = [], [], []
                 end = stop if not boxes else max(end, stop)
@@ -265,7 +274,18 @@ class _Glyphs:
                 words[-1] += SOFT_HYPHEN
             yield from self._line(words, firsts, boxes, quarter)
 
-    def _word_box(self, start: int, end: int) -> tuple[float, float, float, float] | None:
+    def _parted(self, before: _Edges, after: _Edges, walls: list[Rule]) -> bool:
+        """Whether a rule stands between two words, or touches them by a little."""
+        left, top, right, bottom = self._shown(before[2], after[1], after[0], after[3])
+        if right < left or bottom < top:
+            return False
+        middle = (top + bottom) / 2
+        near = itertools.islice(walls, bisect_left(walls, left - 1, key=lambda rule: rule.left), None)
+        return any(
+            rule.top < middle < rule.bottom for rule in itertools.takewhile(lambda rule: rule.left < right + 1, near)
+        )
+
+    def _word_box(self, start: int, end: int) -> _Edges | None:
         """Left, bottom, right and top of a word in the file's coordinates, None where it leaves no ink."""
         box, get, handle = self._rectangle, self._raw.FPDFText_GetLooseCharBox, self._text
         while not get(handle, start, box) or box.right <= box.left:
@@ -289,9 +309,7 @@ class _Glyphs:
             return 2 if matrix.a < 0 and matrix.d < 0 else 0
         return round(math.atan2(matrix.b, matrix.a) / (math.pi / 2)) % 4
 
-    def _line(
-        self, words: list[str], firsts: list[int], boxes: list[tuple[float, float, float, float]], quarter: int
-    ) -> Iterator[Line]:
+    def _line(self, words: list[str], firsts: list[int], boxes: list[_Edges], quarter: int) -> Iterator[Line]:
         if not boxes:
             return
         lefts, bottoms, rights, tops = zip(*boxes, strict=True)
@@ -398,15 +416,13 @@ class _Glyphs:
             before = point
 
 
-def _along(box: tuple[float, float, float, float], quarter: int) -> tuple[float, float, float]:
-    """Where a word begins and ends in the direction of its reading, and how high it is."""
+def _along(box: _Edges, quarter: int) -> tuple[float, float, float]:
+    """Where a turned word begins and ends in the direction of its reading, and how high it is."""
     left, bottom, right, top = box
     match quarter:
         case 1:
             return bottom, top, right - left
         case 2:
             return -right, -left, top - bottom
-        case 3:
-            return -top, -bottom, right - left
         case _:
-            return left, right, top - bottom
+            return -top, -bottom, right - left
