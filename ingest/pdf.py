@@ -31,6 +31,7 @@ _COLUMN_GAP = 0.9
 _HYPHENS = "\x02\ufffe"
 _LINE = re.compile(f"([^\r\n{_HYPHENS}]+)([{_HYPHENS}]?)")
 _WORD = re.compile(r"\S+")
+_ALEF_LAM = re.compile("[\u0627\u0623\u0625\u0622]\u0644")
 # What programs write into the title field when nobody does.
 _JUNK_TITLE = re.compile(
     r"^(?:untitled|microsoft (?:word|powerpoint)|slide 1|document\d*$)|\.\w{2,4}$|^\W*$", re.IGNORECASE
@@ -244,9 +245,24 @@ class _Glyphs:
         codes = (raw.FPDFText_GetUnicode(handle, index) for index in range(count))
         return "".join(chr(code) if code < 0xD800 or 0xE000 <= code <= 0x10FFFF else "\0" for code in codes)
 
+    def _unligatured(self, text: str) -> str:
+        """The text with lam and alef in their order: pdfium turns two round that are one glyph."""
+        characters = list(text)
+        for match in _ALEF_LAM.finditer(text):
+            at = match.start()
+            if self._char_left(at) == self._char_left(at + 1):
+                characters[at], characters[at + 1] = characters[at + 1], characters[at]
+        return "".join(characters)
+
+    def _char_left(self, index: int) -> float:
+        box = self._rectangle
+        return float(box.left) if self._raw.FPDFText_GetLooseCharBox(self._text, index, box) else math.nan
+
     def _lines(self, walls: list[Rule]) -> Iterator[Line]:
         """The page's lines as pdfium has them, cut at wide gaps and where a rule stands between two words."""
         text = self._characters()
+        if _ALEF_LAM.search(text):
+            text = self._unligatured(text)
         for match in _LINE.finditer(text):
             words: list[str] = []
             firsts: list[int] = []
