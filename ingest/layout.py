@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ingest.blocks import Blocks
 from ingest.page import Bookmark, Line, Page, Rule, Table, turned, union
-from ingest.paragraphs import Scale, is_item, joined, paragraphs, vocabulary
+from ingest.paragraphs import Scale, goes_on, is_item, joined, paragraphs, vocabulary
 from ingest.tables import with_aligned_tables, with_tables
 from rag.types import Box, Kind
 
@@ -87,6 +87,7 @@ class Arrangement:
             found = page.paragraphs
             if found is None:
                 found = [group for column in _columns(page) for group in paragraphs(column, self._scale)]
+                found = _over_columns(found)
             title_size = 0.0
             for at, group in enumerate(found):
                 if group[0].table:
@@ -235,6 +236,17 @@ def _columns(page: Page) -> list[list[Line]]:
         elif lines:
             groups += _upright(lines, _turned_rules(page, turn), page.height if turn % 2 else page.width)
     return groups
+
+
+def _over_columns(paragraphs: Iterable[list[Line]]) -> list[list[Line]]:
+    """The paragraphs, those that go on at the head of the next column with what they begin."""
+    whole: list[list[Line]] = []
+    for paragraph in paragraphs:
+        if whole and goes_on(whole[-1][-1], paragraph[0]):
+            whole[-1] = whole[-1] + paragraph
+        else:
+            whole.append(paragraph)
+    return whole
 
 
 def _turned_rules(page: Page, turn: int) -> list[Rule]:

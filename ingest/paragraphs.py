@@ -96,6 +96,19 @@ def is_item(text: str) -> bool:
     return bool(_ITEM.match(text))
 
 
+def goes_on(last: Line, first: Line) -> bool:
+    """Whether a sentence that breaks off at the foot of a column may go on with that line, at the head of the next."""
+    return (
+        not (last.table or first.table)
+        and last.turn == first.turn
+        and first.base < last.base - last.size
+        and first.left > last.left
+        and abs(first.size - last.size) < 0.06 * last.size
+        and first.text[:1].islower()
+        and not _SENTENCE_END.search(last.text)
+    )
+
+
 def paragraphs(lines: Sequence[Line], scale: Scale) -> Iterable[list[Line]]:
     """Lines in reading order, grouped; a table stands by itself."""
     if not lines:

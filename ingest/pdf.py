@@ -27,6 +27,7 @@ _PASSWORD_ERROR = 4
 _BOLD_WEIGHT = 600
 # A blank this many times as wide as the type is high parts two columns or two cells, not two words.
 _COLUMN_GAP = 0.9
+_RAISED = 0.5  # of its height: by how much more a word's middle may lie off the line that it belongs to
 # pdfium replaces a hyphen at the end of a line by one of these and leaves the line break out.
 _HYPHENS = "\x02\ufffe"
 _LINE = re.compile(f"([^\r\n{_HYPHENS}]+)([{_HYPHENS}]?)")
@@ -267,7 +268,7 @@ class _Glyphs:
             words: list[str] = []
             firsts: list[int] = []
             boxes: list[_Edges] = []
-            quarter, end, hyphen = 0, 0.0, match[2]
+            quarter, end, lowest, highest, hyphen = 0, 0.0, 0.0, 0.0, match[2]
             for word in _WORD.finditer(text, *match.span(1)):
                 box = self._word_box(word.start(), word.end())
                 if box is None:
@@ -275,14 +276,21 @@ class _Glyphs:
                     continue
                 if not boxes:
                     quarter = self._quarter(word.start())
-                start, stop, height = _along(box, quarter) if quarter else (box[0], box[2], box[3] - box[1])
+                start, stop, low, high = _along(box, quarter) if quarter else (box[0], box[2], box[1], box[3])
                 if boxes and (
-                    start - end > _COLUMN_GAP * height
+                    start - end > _COLUMN_GAP * (high - low)
+                    # pdfium sees no line breaks in what is turned.
+                    or not lowest - _RAISED * (high - low) < (low + high) / 2 < highest + _RAISED * (high - low)
                     or (walls and not quarter and self._parted(boxes[-1], box, walls))
                 ):
                     yield from self._line(words, firsts, boxes, quarter)
                     words, firsts, boxes = [], [], []
-                end = stop if not boxes else max(end, stop)
+                    quarter = self._quarter(word.start())
+                    start, stop, low, high = _along(box, quarter)
+                if boxes:
+                    end, lowest, highest = max(end, stop), min(lowest, low), max(highest, high)
+                else:
+                    end, lowest, highest = stop, low, high
                 words.append(word[0])
                 firsts.append(word.start())
                 boxes.append(box)
@@ -432,13 +440,15 @@ class _Glyphs:
             before = point
 
 
-def _along(box: _Edges, quarter: int) -> tuple[float, float, float]:
-    """Where a turned word begins and ends in the direction of its reading, and how high it is."""
+def _along(box: _Edges, quarter: int) -> _Edges:
+    """Where a word begins and ends in the direction of its reading, and where across."""
     left, bottom, right, top = box
     match quarter:
         case 1:
-            return bottom, top, right - left
+            return bottom, top, -right, -left
         case 2:
-            return -right, -left, top - bottom
+            return -right, -left, -top, -bottom
+        case 3:
+            return -top, -bottom, left, right
         case _:
-            return -top, -bottom, right - left
+            return left, right, bottom, top

@@ -1,30 +1,17 @@
 """PDF: reading order, paragraphs, headings, running heads, and files that cannot be read."""
 
-import io
-import textwrap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from reportlab.lib.pagesizes import A4
+from drawn import drawn, lines, paragraph, shown
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
 
 from ingest.parse import parse
 from rag.errors import EmptyDocument, UnreadableDocument
 from rag.types import Document, Kind
-
-WIDTH, HEIGHT = A4
-WORDS = "the pump moves water through the coil and stops when the tank above it is full of water again " * 40
-
-
-def drawn(draw: Callable[[Canvas], None], **options: object) -> bytes:
-    target = io.BytesIO()
-    canvas = Canvas(target, pagesize=A4, **options)
-    draw(canvas)
-    canvas.save()
-    return target.getvalue()
 
 
 @pytest.fixture
@@ -45,24 +32,6 @@ def read(tmp_path: Path) -> Callable[[bytes], Document]:
 
 
 Read = Callable[[bytes], Document]
-
-
-def paragraph(canvas: Canvas, x: float, y: float, lines: list[str], size: float = 10, font: str = "Helvetica") -> float:
-    canvas.setFont(font, size)
-    for line in lines:
-        canvas.drawString(x, y, line)
-        y -= size * 1.2
-    return y - size
-
-
-def lines(count: int, start: str, width: int = 80) -> list[str]:
-    """The lines of a paragraph that starts with a mark to find it by."""
-    made = textwrap.wrap(f"{start} {WORDS}", width)[:count]
-    return [*made[:-1], f"{made[-1]}."]
-
-
-def shown(document: Document) -> list[tuple[int | None, str, str]]:
-    return [(piece.page, piece.kind.value, document.text[piece.start : piece.end]) for piece in document.pieces]
 
 
 def test_paragraphs_headings_and_pages(read: Read) -> None:
