@@ -70,8 +70,9 @@ class PageReader:
     def complain(self) -> None:
         """Raise NeedsOcr where pages are without text because OCR is not to be had."""
         if self._why_not is not None and self._unread:
-            pages = f"page {self._unread[0]} is" if len(self._unread) == 1 else f"pages {ranges(self._unread)} are"
-            raise NeedsOcr(f"{self._source} needs OCR: {pages} images without text. {self._why_not}")
+            numbers = ranges(self._unread)
+            which = f"page {numbers} is an image" if len(self._unread) == 1 else f"pages {numbers} are images"
+            raise NeedsOcr(f"{self._source} needs OCR: {which} without text. {self._why_not}")
 
     def metadata(self) -> dict[str, str]:
         """Which pages were read by OCR and which have images and no text, as "3, 5-7"."""
