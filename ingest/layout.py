@@ -121,8 +121,11 @@ class Arrangement:
                 abs(one - other) < _SAME_COLUMNS for one, other in zip(columns, table.columns, strict=True)
             )
             header = earlier if aligned and number == page.number - 1 else ""
-        boxes = [_rounded(box) for box in table.boxes]
-        header = self._blocks.table(table.rows, page.number, boxes, header)
+        rows, boxes = list(table.rows), [_rounded(box) for box in table.boxes]
+        while not header and len(rows) > 2 and sum(map(bool, rows[0])) == 1:
+            # Over the header stands what the table is about.
+            self._blocks.add("".join(rows.pop(0)), Kind.PARAGRAPH, page.number, boxes.pop(0))
+        header = self._blocks.table(rows, page.number, boxes, header)
         self._table = page.number, table.columns, header
 
 

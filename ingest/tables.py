@@ -19,6 +19,8 @@ _HEADER_ROWS = 2
 _SHARE_OF_FULL_ROWS = 0.6
 _SHARE_OF_FULL_CELLS = 0.35  # names in a chart leave more places empty
 _SURE_SHARE_OF_FULL_CELLS = 0.6
+_CLEAR = 1.2  # times the size of type: the blank between two columns that no rule marks
+_SHARE_OF_SMALL = 0.35  # letters at the beginning
 _LONG_CELL_WORDS = 6
 _SHARE_OF_LONG_CELLS = 0.25
 
@@ -176,7 +178,7 @@ def _from_columns(rows: Sequence[Sequence[Line]], certain: bool) -> Table | None
 
     Where no rule says that it is a table (`certain`), cells must be short and full rows many.
     """
-    if len(rows) < 2:
+    if len(rows) < 2 or _runs_on(rows):
         return None
     usual = median(len(row) for row in rows)
     columns: list[list[float]] = []
@@ -201,8 +203,10 @@ def _from_columns(rows: Sequence[Sequence[Line]], certain: bool) -> Table | None
     full = sum(sum(bool(cell) for cell in row) > 1 for row in grid)
     if full < 2 or full < _SHARE_OF_FULL_ROWS * len(grid) or not _is_full(grid, _SHARE_OF_FULL_CELLS):
         return None
-    if not certain and not _looks_like_cells(grid):
-        return None
+    if not certain:
+        clear = min(after[0] - before[1] for before, after in itertools.pairwise(columns))
+        if clear < _CLEAR * median(line.size for row in rows for line in row) or not _looks_like_cells(grid):
+            return None
     return _table(grid, [*starts, columns[-1][1]])
 
 
@@ -214,6 +218,13 @@ def _continues(above: Sequence[Sequence[Line]], below: Sequence[Sequence[Line]])
     last = max(line.base for cell in above for line in cell)
     line = below[filled[0]][0]
     return line.base - last < 1.4 * line.size and all(above[at] for at in filled)
+
+
+def _runs_on(rows: Sequence[Sequence[Line]]) -> bool:
+    """Whether rows are running text: boxes with two columns of it, or a narrow column that is set with wide blanks."""
+    texts = [line.text for row in rows for line in row]
+    figures = sum(any(c.isdigit() for c in text) for text in texts)
+    return sum(text[0].islower() for text in texts) > _SHARE_OF_SMALL * len(texts) > 2 * figures
 
 
 def _looks_like_cells(grid: Sequence[Sequence[Sequence[Line]]]) -> bool:

@@ -169,6 +169,29 @@ def test_a_table_over_two_pages_keeps_its_header(repeats_header: bool) -> None:
         assert "Part | Price" in made.searched
 
 
+def test_what_stands_over_a_table_is_not_its_header() -> None:
+    rows = [["Prices of this year"], ["Part", "Price"], *([f"P-{n}", f"{n}.50"] for n in range(4))]
+    document = parse_pdf(drawn(lambda canvas: grid(canvas, HEIGHT - 60, rows, [100, 100])), "a.pdf")
+    assert shown(document)[:3] == [
+        (1, "paragraph", "Prices of this year"),
+        (1, "row", "Part | Price"),
+        (1, "row", "P-0 | 0.50"),
+    ]
+    assert document.pieces[2].table_header == "Part | Price"
+
+
+def test_boxes_with_two_columns_of_text_are_no_table() -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Helvetica", 10)
+        for at in range(9):
+            canvas.drawString(80, 700 - 12 * at, "some words that go on in this box")
+            canvas.drawString(300, 700 - 12 * at, "and others in the column beside it")
+        for y in (720, 712, 590):
+            canvas.line(75, y, 480, y)
+
+    assert Kind.ROW not in {piece.kind for piece in parse_pdf(drawn(draw), "a.pdf").pieces}
+
+
 def test_a_table_with_rules_above_and_below_alone() -> None:
     def draw(canvas: Canvas) -> None:
         canvas.setFont("Helvetica", 10)
