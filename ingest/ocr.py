@@ -115,10 +115,10 @@ class PageReader:
             )
         except pytesseract.TesseractError as exc:
             if "traineddata" in str(exc) or "language" in str(exc):
-                raise NeedsOcr(
-                    f"{self._source} needs OCR, and Tesseract has no language {self._languages!r}:"
-                    f" install its language pack or choose among {', '.join(pytesseract.get_languages())}"
-                ) from exc
+                self._why_not = (
+                    f"Tesseract has no language {self._languages!r}: install its language pack or choose among"
+                    f" {', '.join(pytesseract.get_languages())}."
+                )
             return _Words({"text": []}, scale)
         except RuntimeError:
             # It takes too long: a page without text, like one that shows none.

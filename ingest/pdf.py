@@ -95,7 +95,10 @@ def _open(data: bytes, source: str) -> Any:
     import pypdfium2
 
     try:
-        return pypdfium2.PdfDocument(data)
+        pdf = pypdfium2.PdfDocument(data)
+        if pdf.get_formtype() != pypdfium2.raw.FORMTYPE_NONE:
+            pdf.init_forms()
+        return pdf
     except pypdfium2.PdfiumError as exc:
         if exc.err_code == _PASSWORD_ERROR:
             raise UnreadableDocument(f"{source} is encrypted: save it without a password") from exc
@@ -107,6 +110,10 @@ def _read_page(pdf: Any, number: int, reader: PageReader) -> Page:
 
     try:
         page = pdf[number - 1]
+        if pdf.formenv and page.flatten() == pypdfium2.raw.FLATTEN_SUCCESS:
+            # What is filled into a form becomes text of the page, once that is read anew.
+            page.close()
+            page = pdf[number - 1]
     except pypdfium2.PdfiumError:
         # One broken page must not cost the others.
         return Page(number, 0.0, 0.0)

@@ -321,6 +321,16 @@ def test_blank_pages_are_empty_not_scanned(tmp_path: Path) -> None:
         parse(path, "a.pdf")
 
 
+def test_what_is_filled_into_a_form_is_text() -> None:
+    def draw(canvas: Canvas) -> None:
+        paragraph(canvas, 60, 700, ["Name of the applicant"])
+        canvas.acroForm.textfield(name="name", x=60, y=640, width=200, height=20, value="Ada Lovelace")
+
+    document = parse_pdf(drawn(draw), "a.pdf")
+    assert "Ada Lovelace" in document.text
+    assert is_about(piece_with(document, "Ada").box, (62, HEIGHT - 660, 125, HEIGHT - 640), 12)
+
+
 def test_a_chunk_has_the_box_of_its_pieces() -> None:
     def draw(canvas: Canvas) -> None:
         y = paragraph(canvas, 60, HEIGHT - 60, lines(4, "First"))
