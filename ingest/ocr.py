@@ -201,11 +201,24 @@ def _pictures(data: bytes, source: str) -> Iterator[Any]:
                 raise UnreadableDocument(
                     f"{source} claims {picture.width} × {picture.height} pixels, more than any scan has: scale it down"
                 )
-            yield ImageOps.exif_transpose(picture)
+            picture.load()
+            yield ImageOps.exif_transpose(_on_white(picture))
     except Image.DecompressionBombError as exc:
         raise UnreadableDocument(f"{source} claims more pixels than any scan has: scale it down") from exc
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as exc:
         raise UnreadableDocument(f"{source} is a damaged picture: {exc}") from exc
+
+
+def _on_white(picture: Any) -> Any:
+    """The picture without transparency: black letters on nothing would become black on black."""
+    if not picture.has_transparency_data:
+        return picture
+    from PIL import Image
+
+    paper = Image.new("RGBA", picture.size, "white")
+    paper.alpha_composite(picture.convert("RGBA"))
+    paper.info = dict(picture.info)
+    return paper.convert("RGB")
 
 
 def _density(picture: Any) -> float:

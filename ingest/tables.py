@@ -111,22 +111,31 @@ def _booktabs(rules: Sequence[Rule], lines: Sequence[Line]) -> Iterator[_Area]:
     along = sorted((r for r in rules if r.top == r.bottom and r.right - r.left > _SHORTEST_RULE), key=lambda r: r.top)
     while along:
         left, right = along[0].left, along[0].right
-        same = [r for r in along if abs(r.left - left) < _NEAR and abs(r.right - right) < _NEAR]
+        same = {r for r in along if abs(r.left - left) < _NEAR and abs(r.right - right) < _NEAR}
         along = [r for r in along if r not in same]
-        tops = _places([r.top for r in same])
+        tops = _places(r.top for r in same)
+        if len(tops) < 2:
+            continue
+        within = [x for x in lines if left - _NEAR < (x.left + x.right) / 2 < right + _NEAR]
+        within.sort(key=lambda x: x.middle)
         start = tops[0]
         for above, below in itertools.pairwise([*tops, tops[-1]]):
             # The same rules stand over a page, and under a table with another one further down.
-            if above < below and _holds_cells(lines, left, above, right, below):
+            if above < below and _are_cells(_between(within, above, below)):
                 continue
             if start < above:
                 yield left, start, right, above, [], []
             start = below
 
 
-def _holds_cells(lines: Sequence[Line], left: float, top: float, right: float, bottom: float) -> bool:
-    inside = [x for x in lines if left - _NEAR < (x.left + x.right) / 2 < right + _NEAR and top < x.middle < bottom]
-    rows = _by_row(inside)
+def _between(lines: Sequence[Line], top: float, bottom: float) -> Sequence[Line]:
+    """Of lines from top to bottom those that stand between two heights."""
+    first = bisect_left(lines, top, key=lambda x: x.middle)
+    return lines[first : bisect_left(lines, bottom, key=lambda x: x.middle)]
+
+
+def _are_cells(lines: Sequence[Line]) -> bool:
+    rows = _by_row(lines)
     # Of a header the gaps may be too narrow to see.
     return bool(rows) and (len(rows) <= _HEADER_ROWS or sum(len(row) > 1 for row in rows) >= 0.5 * len(rows))
 

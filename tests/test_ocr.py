@@ -116,6 +116,19 @@ def test_a_picture_is_read_with_places(kind: str) -> None:
 
 
 @needs_tesseract
+def test_letters_on_nothing_are_read() -> None:
+    image = Image.new("RGBA", (900, 300), (0, 0, 0, 0))
+    ImageDraw.Draw(image).text((60, 100), "The pump stops", fill=(0, 0, 0, 255), font_size=60)
+    assert parse_image(saved(image), "a.png").text == "The pump stops"
+
+
+def test_a_picture_that_breaks_off_is_unreadable() -> None:
+    data = saved(Image.effect_noise((400, 400), 60))
+    with pytest.raises(UnreadableDocument, match="damaged picture"):
+        parse_image(data[: len(data) // 2], "a.png")
+
+
+@needs_tesseract
 def test_each_picture_of_a_file_is_a_page() -> None:
     pages = [page(f"This is sheet {name}") for name in ("alpha", "beta", "gamma")]
     document = parse_image(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), "a.tif")
