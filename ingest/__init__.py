@@ -7,11 +7,11 @@ report = ingest("docs/", into=kb)
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ingest.pipeline import IngestReport as IngestReport
-    from ingest.pipeline import Outcome as Outcome
     from ingest.pipeline import ingest as ingest
+    from ingest.report import IngestReport as IngestReport
+    from ingest.report import Outcome as Outcome
 
-_HOMES = {"IngestReport": "ingest.pipeline", "Outcome": "ingest.pipeline", "ingest": "ingest.pipeline"}
+_HOMES = {"IngestReport": "ingest.report", "Outcome": "ingest.report", "ingest": "ingest.pipeline"}
 __all__ = sorted(_HOMES)
 
 

@@ -47,13 +47,22 @@ def chunk(document: Document, *, max_tokens: int, count: Callable[[str], int] = 
     characters and more) only the beginning is in a chunk: there are no words in it to be found by. Raises ValueError
     for a limit below 16.
     """
+    return [chunk for chunk, _ in sized_chunks(document, max_tokens=max_tokens, count=count)]
+
+
+def sized_chunks(
+    document: Document, *, max_tokens: int, count: Callable[[str], int] = tokens.count
+) -> list[tuple[Chunk, int]]:
+    """The same chunks, each with the sum of its parts' counts, which is about what the whole text counts."""
     if max_tokens < SMALLEST_LIMIT:
         raise ValueError(f"max_tokens is {max_tokens}; chunks need at least {SMALLEST_LIMIT}")
     packer = _Packer(document.text, max_tokens, count)
-    slices = [
-        cut for run in packer.merged(_runs(document.text, packer.units(document.pieces))) for cut in packer.cut(run)
+    runs = _runs(document.text, packer.units(document.pieces))
+    slices = [cut for run in packer.merged(runs) for cut in packer.cut(run)]
+    return [
+        (_chunk(document, ordinal, units), packer.size(units))
+        for ordinal, units in enumerate(_adopt_headings(packer, slices))
     ]
-    return [_chunk(document, ordinal, units) for ordinal, units in enumerate(_adopt_headings(packer, slices))]
 
 
 def _is_data(sample: str) -> bool:
@@ -119,7 +128,7 @@ class _Packer:
         pending: list[_Unit] = []
         pending_size = 0
         for run in runs:
-            size = self._size(run)
+            size = self.size(run)
             if (
                 pending
                 and pending_size * 3 < self.limit
@@ -139,7 +148,7 @@ class _Packer:
 
     def cut(self, run: list[_Unit]) -> Iterator[list[_Unit]]:
         """Cut a run into parts within the limit, of about the same size, none of which ends with a heading."""
-        total = self._size(run)
+        total = self.size(run)
         # Filling each part to the limit would leave a last one of a few words.
         target = total / max(1, -(-total // self.limit))
         part: list[_Unit] = []
@@ -165,6 +174,11 @@ class _Packer:
 
     def _checked(self, part: list[_Unit]) -> Iterator[list[_Unit]]:
         """The part, or several where the whole counts more than the sum of its units."""
+        # Joining two units may add a token to their sum. Well below the limit that cannot matter, and counting is what
+        # cutting costs.
+        if self.size(part) + len(part) <= self.limit:
+            yield part
+            return
         while part:
             taken = len(part)
             while taken > 1 and self.count(self.text[part[0].start : part[taken - 1].end]) > self.limit:
@@ -215,7 +229,7 @@ class _Packer:
             at -= 1
         return at if at > half else stop
 
-    def _size(self, units: list[_Unit]) -> int:
+    def size(self, units: list[_Unit]) -> int:
         gaps = sum(self._between(left, right) for left, right in itertools.pairwise(units))
         return sum(unit.size for unit in units) + gaps
 

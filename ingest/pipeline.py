@@ -1,92 +1,30 @@
 """Files into a knowledge base: one outcome a file, and nothing lost whatever happens between."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-import rag.errors as errors
-from ingest.chunk import chunk
-from ingest.parse import parse, supported
-from ingest.sources import File, Plan, Scope, compare, content_hash, moved_source, scopes, swallowed, unlistable, walk
+from ingest.fetch import fetched, is_address
+from ingest.filters import NO_FILTER, Filter
+from ingest.flow import Flow, Server
+from ingest.inventory import Inventory, comparison, great_loss, look, refuse_empty, why_removed
+from ingest.ledger import Work
+from ingest.members import ReadOptions
+from ingest.report import FileStatus, IngestReport, Outcome, Progress
+from ingest.sources import File, Plan, Scope, moved_source, swallowed
 from rag.knowledge_base import KnowledgeBase
-from rag.store.schema import DocumentRow, digest
+from rag.store.names import digest
+from rag.store.schema import CANARY_TEXTS, DocumentRow
 from rag.store.upkeep import tidy
-from rag.store.write import NewVersion, Writer, embedded_hash, revision_of, write_lock
-from rag.types import Chunk, Document
+from rag.store.write import FAILED, Writer, write_lock
 
-_GROUP_CHUNKS = 128  # embedded and committed together: few commits keep searches fast, small groups lose little
-_TIDY_AFTER = 20_000  # chunks written since the last compaction in one run
-
-_RESCUABLE = (errors.BadReply, errors.ContextOverflow)  # one text may have caused these; other errors stop the run
-
-
-class FileStatus(StrEnum):
-    """What became of a file."""
-
-    ADDED = "added"
-    UPDATED = "updated"
-    UNCHANGED = "unchanged"
-    RENAMED = "renamed"
-    REMOVED = "removed"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file. `ms` is the time that it took, in milliseconds, its share of shared work included."""
-
-    source: str
-    status: FileStatus
-    reason: str = ""
-    chunks: int = 0
-    ms: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The shape of a line of `ingest --json`."""
-        return {"event": "file", **asdict(self), "ms": round(self.ms, 1)}
-
-
-@dataclass(slots=True)
-class IngestReport:
-    """What an ingest did. `embedded` and `reused` count chunks whose vectors were made, or found by their hash."""
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    renamed: int = 0
-    removed: int = 0
-    failed: int = 0
-    skipped: int = 0
-    chunks: int = 0
-    embedded: int = 0
-    reused: int = 0
-    seconds: float = 0.0
-    outcomes: list[Outcome] = field(default_factory=list, repr=False)
-
-    @property
-    def changed(self) -> int:
-        """How many documents the knowledge base now holds otherwise than before."""
-        return self.added + self.updated + self.renamed + self.removed
-
-    def to_dict(self) -> dict[str, Any]:
-        """The shape of the last line of `ingest --json`."""
-        counts = {name: value for name, value in asdict(self).items() if name != "outcomes"}
-        return {"event": "report", **counts, "seconds": round(self.seconds, 3)}
-
-    def __str__(self) -> str:
-        names = ("added", "updated", "unchanged", "renamed", "removed", "failed")
-        return ", ".join(f"{getattr(self, name)} {name}" for name in names) + (
-            f", {self.skipped} skipped" if self.skipped else ""
-        )
-
+__all__ = ["FileStatus", "IngestReport", "Outcome", "Progress", "ReadOptions", "ingest"]
 
 Watcher = Callable[[Outcome], None]
+
+_DEFAULTS = ReadOptions()
 
 
 def ingest(
@@ -95,93 +33,166 @@ def ingest(
     *,
     prune: bool = True,
     yes: bool = False,
+    dry_run: bool = False,
+    options: ReadOptions = _DEFAULTS,
+    workers: int | None = None,
+    chosen: Filter = NO_FILTER,
+    also: Sequence[File] = (),
     on_plan: Callable[[int], None] = lambda total: None,
     on_outcome: Watcher = lambda outcome: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> IngestReport:
     """Bring a knowledge base to agree with files and folders: new and changed ones are read, vanished ones removed.
 
+    An `http://` or `https://` address among `paths` is fetched and kept as `web/HOST/PATH`; no other run removes it.
     One file that cannot be read is an outcome, not an error. `on_plan` is told how many outcomes will come,
     `on_outcome` each as it is final. A run that is interrupted keeps what it had committed, and the next one goes on.
+    With `dry_run` the report says what would be done; nothing is read, written or asked of the model server.
+    `workers` is how many processes read files, by default as many as there are processors, within reason.
+    `chosen` says which files of folders count: what `exclude` or an ignore file leaves out is removed if it was known,
+    what `include` does not match is neither read nor removed. `also` are files that are known by another name than
+    their path, as what was piped in.
     Raises SourceNotFound for a path that is not there, UsageProblem where a folder holds nothing to read (and, unless
     `yes`, where that would remove what was known of it), KnowledgeBaseBusy, IdentityMismatch, or a ServerError.
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     began = time.perf_counter()
-    report = IngestReport()
+    report = IngestReport(dry_run=dry_run)
 
     def tell(outcome: Outcome) -> None:
-        report.outcomes.append(outcome)
-        name = outcome.status.value
-        setattr(report, name, getattr(report, name) + 1)
+        report.add(outcome)
         on_outcome(outcome)
 
-    known_roots = into.store.roots() if into.exists else {}
-    found = scopes([Path(path) for path in given], known_roots)
-    files, skipped = _readable(found)
-    _refuse_empty(found, files, skipped, into, yes=yes)
-    with write_lock(into.path):
-        store = into.made()
-        writer = Writer(store)
-        _name_from_outer_roots(found, writer)
-        documents = store.documents()
-        known = {row.source: row for row in documents.values()}
-        hidden = [path for scope in found for path in unlistable(scope)]
-        in_scope = [
-            row for row in known.values() if any(s.covers(row.source) for s in found) and not _below(into, row, hidden)
-        ]
-        plan = compare(files, known, in_scope if prune else [])
-        on_plan(len(files) + len(skipped) + len(plan.removed))
-        for outcome in skipped:
-            tell(outcome)
-        _settle(plan, writer, tell)
-        if plan.fresh or plan.changed:
-            if documents:
-                into.check_canaries()
-            for outcomes, counts in _stored(_versions(plan, documents, into), writer, into):
-                report.chunks += counts.chunks
-                report.embedded += counts.embedded
-                report.reused += counts.reused
-                for outcome in outcomes:
-                    tell(outcome)
-        for path in hidden:
-            tell(Outcome(str(path), FileStatus.FAILED, "the folder cannot be listed: permission denied"))
+    addresses = [str(path) for path in given if is_address(path)]
+    seen = look(
+        [Path(path) for path in given if not is_address(path)], into.store.roots() if into.exists else {}, chosen
+    )
+    refuse_empty(seen, into.documents() if into.exists else [], yes=yes)
+    if dry_run:
+        with fetched(addresses, into.path, _by_source(into), remember=False) as pages:
+            seen = replace(seen, files=[*seen.files, *also, *pages])
+            _foretell(seen, into, tell, prune=prune, yes=yes)
+        report.files = len(seen.files) + len(seen.skipped)
+        report.seconds = time.perf_counter() - began
+        return report
+    with fetched(addresses, into.path, _by_source(into)) as pages, write_lock(into.path):
+        seen = replace(seen, files=[*seen.files, *also, *pages])
+        writer = _writer(into, seen) if into.exists else None
+        rows = list(writer.rows.values()) if writer else []
+        plan, told = _compared(seen, rows, writer.store.roots() if writer else {}, prune=prune, yes=yes)
+        if loss := great_loss(plan.files):
+            into.notify(loss)
+        on_plan(len(seen.files) + len(seen.skipped) + len(plan.files.removed) + len(told))
+        # The processes that read start while the server is asked for its model.
+        with closing(Flow(plan.work, workers)) as flow:
+            writer = writer or _writer(into, seen)
+            for outcome in (*seen.skipped, *told):
+                tell(outcome)
+            _settle(plan, writer)
+            _tell_settled(plan, seen, tell)
+            try:
+                if plan.work:
+                    for outcome in flow.run(writer, _server(into, known=bool(rows)), options, on_progress):
+                        tell(outcome)
+            finally:
+                report.chunks, report.embedded = flow.totals.chunks, flow.totals.embedded
+                report.reused = max(0, report.chunks - report.embedded)
         if report.changed:
-            tidy(store)
+            tidy(writer.store, report.chunks)
+        elif not plan.work:
+            writer.sweep()
+    report.files = len(seen.files) + len(seen.skipped)
     report.seconds = time.perf_counter() - began
     return report
 
 
-def _readable(found: Sequence[Scope]) -> tuple[list[File], list[Outcome]]:
-    """The files to look at; those of a format without a reader are skipped, unless they were named themselves."""
-    files: dict[str, File] = {}
-    skipped: dict[str, Outcome] = {}
-    for scope in found:
-        for file in walk(scope):
-            if supported(file.path) or not scope.is_folder:
-                files[file.source] = file
-            else:
-                suffix = file.path.suffix or "a file without a suffix"
-                skipped[file.source] = Outcome(file.source, FileStatus.SKIPPED, f"no reader for {suffix}")
-    return list(files.values()), [outcome for source, outcome in skipped.items() if source not in files]
+def _writer(into: KnowledgeBase, seen: Inventory) -> Writer:
+    writer = Writer(into.made())
+    _name_from_outer_roots(seen.scopes, writer)
+    return writer
 
 
-def _refuse_empty(
-    found: Sequence[Scope], files: Sequence[File], skipped: Sequence[Outcome], into: KnowledgeBase, *, yes: bool
-) -> None:
-    """An empty folder is more often a mount that is not there, or a wrong path, than a wish."""
-    for scope in found:
-        if any(scope.covers(file.source) for file in files):
-            continue
-        known = sum(scope.covers(row.source) for row in into.documents()) if into.exists else 0
-        unread = sum(scope.covers(outcome.source) for outcome in skipped)
-        detail = f" ({unread} files of formats without a reader)" if unread else ""
-        if not known:
-            raise errors.UsageProblem(f"{scope.path} holds no documents that can be read{detail}. Nothing was done.")
-        if not yes:
-            raise errors.UsageProblem(
-                f"{scope.path} holds no documents any more{detail}, and the knowledge base knows {known} from there. "
-                "Is a disk missing? Nothing was removed; with --yes they will be."
-            )
+def _server(into: KnowledgeBase, *, known: bool) -> Server:
+    """What embeds. Where vectors are known already, the first request shows whether the model still makes such ones."""
+    embedder = into.embedder
+    return Server(
+        into.store.identity.embedding_model,
+        embedder.embed_documents,
+        into.settings.embed_batch,
+        CANARY_TEXTS if known else (),
+        into.check_canaries,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A plan for files, and for the documents in them: what is to be read, and which rows go along with a file's."""
+
+    files: Plan
+    work: list[Work]
+    members: Mapping[str, Sequence[DocumentRow]]  # by the id of their file's row
+    orphans: list[DocumentRow]
+
+    def documents(self, row: DocumentRow) -> int:
+        """How many documents a file's row stands for."""
+        return max(1, bool(row.revision) + len(self.members.get(row.id, ())))
+
+
+def _compared(
+    seen: Inventory, rows: Sequence[DocumentRow], roots: Mapping[str, Path], *, prune: bool, yes: bool
+) -> tuple[_Whole, list[Outcome]]:
+    """What has to be done. Files are compared; the documents in a file go its way."""
+    of_files = [row for row in rows if not row.part_of]
+    plan, told = comparison(seen, of_files, roots, prune=prune, yes=yes)
+    members: dict[str, list[DocumentRow]] = {}
+    for row in rows:
+        if row.part_of:
+            members.setdefault(row.part_of, []).append(row)
+    # What failed in a file is tried again, as a file that failed is.
+    failed = {id_ for id_, found in members.items() if any(row.status == FAILED for row in found)}
+    here = {file.source: file for file in seen.files}
+    again = [(row, here[row.source]) for row in plan.unchanged if row.id in failed]
+    again += [(row, file) for row, file in plan.touched if row.id in failed]
+    plan = replace(
+        plan,
+        unchanged=[row for row in plan.unchanged if row.id not in failed],
+        touched=[(row, file) for row, file in plan.touched if row.id not in failed],
+        changed=[*plan.changed, *again],
+    )
+    # A run that was killed in the middle of a file leaves its documents without the file's row.
+    ids = {row.id for row in of_files}
+    astray = {id_: found for id_, found in members.items() if id_ not in ids}
+    work = [Work(file, None, astray.pop(digest(file.source), ())) for file in plan.fresh]
+    work += [Work(file, row, members.get(row.id, ())) for row, file in plan.changed]
+    orphans = [row for found in astray.values() for row in found if any(s.covers(row.source) for s in seen.scopes)]
+    return _Whole(plan, work, members, orphans if prune else []), told
+
+
+def _by_source(into: KnowledgeBase) -> dict[str, DocumentRow]:
+    return {row.source: row for row in into.documents()} if into.exists else {}
+
+
+def _foretell(seen: Inventory, into: KnowledgeBase, tell: Watcher, *, prune: bool, yes: bool) -> None:
+    """Tell what `ingest` would do, as far as the files' sizes, times and contents say so without being read."""
+    rows = list(into.store.documents().values()) if into.exists else []
+    roots = into.store.roots() if into.exists else {}
+    for root in dict.fromkeys(scope.root for scope in seen.scopes):
+        for gone in swallowed(root, roots):
+            rows = [
+                replace(row, source=moved_source(row.source, gone, root)) if row.root == gone.name else row
+                for row in rows
+            ]
+    plan, told = _compared(seen, rows, roots, prune=prune, yes=yes)
+    for outcome in (*seen.skipped, *told):
+        tell(outcome)
+    _tell_settled(plan, seen, tell)
+    for work in plan.work:
+        known = work.before is not None and bool(work.before.revision or work.members)
+        tell(_foretold(work.file, FileStatus.UPDATED if known else FileStatus.ADDED))
+
+
+def _foretold(file: File, status: FileStatus) -> Outcome:
+    return Outcome(file.source, FileStatus.FAILED if file.problem else status, file.problem)
 
 
 def _name_from_outer_roots(found: Sequence[Scope], writer: Writer) -> None:
@@ -189,7 +200,7 @@ def _name_from_outer_roots(found: Sequence[Scope], writer: Writer) -> None:
     known = writer.store.roots()
     for root in dict.fromkeys(scope.root for scope in found):
         inner = swallowed(root, known)
-        rows = writer.store.documents().values()
+        rows = list(writer.rows.values())
         for gone in inner:
             mine = [row for row in rows if row.root == gone.name]
             writer.change_rows(
@@ -200,154 +211,28 @@ def _name_from_outer_roots(found: Sequence[Scope], writer: Writer) -> None:
             writer.set_root(root.name, root.path)
 
 
-def _below(into: KnowledgeBase, row: DocumentRow, folders: Sequence[Path]) -> bool:
-    path = into.file_of(row.source)
-    return path is not None and any(folder in path.parents for folder in folders)
+def _settle(plan: _Whole, writer: Writer) -> None:
+    """All that needs no reading: moved and removed files, and those whose time of change alone is another."""
+    changed = [replace(row, size=file.size, mtime_ns=file.mtime_ns) for row, file in plan.files.touched]
+    for row, file in plan.files.renamed:
+        changed.append(replace(row, source=file.source, root=file.root, size=file.size, mtime_ns=file.mtime_ns))
+        changed += [
+            replace(member, source=file.source + member.source.removeprefix(row.source), root=file.root)
+            for member in plan.members.get(row.id, ())
+        ]
+    writer.change_rows(changed)
+    gone = [*plan.files.removed, *plan.orphans]
+    writer.remove(one.id for row in gone for one in (row, *plan.members.get(row.id, ())))
 
 
-def _settle(plan: Plan, writer: Writer, tell: Watcher) -> None:
-    """All that needs no reading: unchanged, moved and removed files."""
-    touched = [replace(row, size=file.size, mtime_ns=file.mtime_ns) for row, file in plan.touched]
-    renamed = [
-        replace(row, source=file.source, root=file.root, size=file.size, mtime_ns=file.mtime_ns)
-        for row, file in plan.renamed
-    ]
-    writer.change_rows([*touched, *renamed])
-    writer.remove(row.id for row in plan.removed)
-    for row in [*plan.unchanged, *touched]:
-        tell(Outcome(row.source, FileStatus.UNCHANGED, chunks=row.chunks))
-    for (before, _), after in zip(plan.renamed, renamed, strict=True):
-        tell(Outcome(after.source, FileStatus.RENAMED, f"was {before.source}", chunks=after.chunks))
-    for row in plan.removed:
-        tell(Outcome(row.source, FileStatus.REMOVED, "the file is gone"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A file that was read, or why it could not be."""
-
-    row: DocumentRow
-    status: FileStatus
-    document: Document | None
-    chunks: list[Chunk]
-    error: str
-    ms: float
-
-
-def _versions(plan: Plan, documents: dict[str, DocumentRow], into: KnowledgeBase) -> Iterator[_Read]:
-    """The new and changed files, read and cut one after another."""
-    taken = set(documents)
-    for file in plan.fresh:
-        id_ = digest(file.source)
-        while id_ in taken:  # a document that was moved away from this place keeps its id
-            id_ = digest(id_)
-        taken.add(id_)
-        yield _read(id_, file, FileStatus.ADDED, into)
-    for row, file in plan.changed:
-        yield _read(row.id, file, FileStatus.UPDATED if row.revision else FileStatus.ADDED, into)
-
-
-def _read(id_: str, file: File, status: FileStatus, into: KnowledgeBase) -> _Read:
-    began = time.perf_counter()
-    document: Document | None = None
-    chunks: list[Chunk] = []
-    error = hashed = ""
-    try:
-        hashed = content_hash(file.path)
-        document = parse(file.path, file.source)
-        chunks = chunk(document, max_tokens=into.store.identity.chunk_tokens)
-        after = file.path.stat()
-        if (after.st_size, after.st_mtime_ns) != (file.size, file.mtime_ns):
-            error = "the file changed while it was read; run again"
-        elif not chunks:
-            error = "the file holds no text"
-    except errors.ParseError as exc:
-        error = str(exc)
-    except OSError as exc:
-        error = f"the file cannot be read: {exc.strerror or exc}"
-    row = DocumentRow(
-        id=id_,
-        source=file.source,
-        root=file.root,
-        content_hash=hashed,
-        size=file.size,
-        mtime_ns=file.mtime_ns,
-        revision=revision_of(document.text, chunks) if document and not error else "",
-        title=document.title if document else "",
-        parser=document.parser if document else "",
-        status="failed" if error else "ok",
-        error=error,
-        chunks=len(chunks),
-        indexed_at=0,
-    )
-    return _Read(
-        row, FileStatus.FAILED if error else status, document, chunks, error, (time.perf_counter() - began) * 1000
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    chunks: int = 0
-    embedded: int = 0
-    reused: int = 0
-
-
-def _stored(reads: Iterator[_Read], writer: Writer, into: KnowledgeBase) -> Iterator[tuple[list[Outcome], _Counts]]:
-    """Embed and commit what was read, in groups; yields the outcomes of each group when they are on disk."""
-    group: list[_Read] = []
-    written = 0
-    for read in reads:
-        if read.error:
-            writer.fail(read.row, read.error)
-            yield [Outcome(read.row.source, FileStatus.FAILED, read.error, ms=read.ms)], _Counts()
-            continue
-        group.append(read)
-        size = sum(len(member.chunks) for member in group)
-        if size >= _GROUP_CHUNKS:
-            yield from _commit(group, writer, into)
-            group = []
-            written += size
-            if written >= _TIDY_AFTER:
-                tidy(writer.store)
-                written = 0
-    if group:
-        yield from _commit(group, writer, into)
-
-
-def _commit(group: Sequence[_Read], writer: Writer, into: KnowledgeBase) -> Iterator[tuple[list[Outcome], _Counts]]:
-    try:
-        yield _commit_all(group, writer, into)
-    except _RESCUABLE as exc:
-        if len(group) > 1:  # one text among them is at fault; the others shall not pay for it
-            for read in group:
-                yield from _commit([read], writer, into)
-            return
-        read = group[0]
-        writer.fail(read.row, str(exc))
-        yield [Outcome(read.row.source, FileStatus.FAILED, str(exc), ms=read.ms)], _Counts()
-
-
-def _commit_all(group: Sequence[_Read], writer: Writer, into: KnowledgeBase) -> tuple[list[Outcome], _Counts]:
-    began = time.perf_counter()
-    chunks = [chunk for read in group for chunk in read.chunks]
-    hashes = [embedded_hash(chunk) for chunk in chunks]
-    vectors = writer.vectors_of(hashes) if writer.store.documents() else {}
-    reused = sum(name in vectors for name in hashes)
-    missing = {name: chunk.searched for name, chunk in zip(hashes, chunks, strict=True) if name not in vectors}
-    vectors |= zip(missing, into.embedder.embed_documents(list(missing.values())), strict=True)
-    versions = []
-    at = 0
-    for read in group:
-        assert read.document is not None
-        mine = hashes[at : at + len(read.chunks)]
-        at += len(read.chunks)
-        versions.append(
-            NewVersion(read.row, read.document.text, read.chunks, np.stack([vectors[name] for name in mine]))
-        )
-    writer.put(versions)
-    ms_a_chunk = (time.perf_counter() - began) * 1000 / max(1, len(chunks))
-    outcomes = [
-        Outcome(read.row.source, read.status, chunks=len(read.chunks), ms=read.ms + ms_a_chunk * len(read.chunks))
-        for read in group
-    ]
-    return outcomes, _Counts(len(chunks), len(missing), reused)
+def _tell_settled(plan: _Whole, seen: Inventory, tell: Watcher) -> None:
+    files = plan.files
+    for row in [*files.unchanged, *(row for row, _ in files.touched)]:
+        tell(Outcome(row.source, FileStatus.UNCHANGED, chunks=row.chunks, documents=plan.documents(row)))
+    for before, file in files.renamed:
+        reason = f"was {before.source}"
+        tell(Outcome(file.source, FileStatus.RENAMED, reason, before.chunks, documents=plan.documents(before)))
+    for row in files.removed:
+        tell(Outcome(row.source, FileStatus.REMOVED, why_removed(seen, row), documents=plan.documents(row)))
+    for row in plan.orphans:
+        tell(Outcome(row.source, FileStatus.REMOVED, "its file is gone"))

@@ -16,7 +16,7 @@ from rag.types import Answer, Citation, Hit
 if TYPE_CHECKING:
     from rag.answer import Event
     from rag.lmstudio.chat import ChatModel
-    from rag.lmstudio.embeddings import Embedder
+    from rag.lmstudio.embeddings import Embedder, FloatMatrix
     from rag.retrieve import Mode
     from rag.store.schema import DocumentRow, Identity
     from rag.store.tables import Store
@@ -211,14 +211,18 @@ class KnowledgeBase:
         folder = self.store.roots().get(root)
         return folder / relative if folder is not None else None
 
-    def check_canaries(self) -> None:
-        """Raise IdentityMismatch where the model now makes other vectors than when the index was made."""
+    def check_canaries(self, now: "FloatMatrix | None" = None) -> None:
+        """Raise IdentityMismatch where the model now makes other vectors than when the index was made.
+
+        `now` are the canaries' vectors of today, where the caller has had them embedded along with other texts.
+        """
         import numpy as np
 
         from rag.store.schema import CANARY_TEXTS
 
         then = np.array(self.store.canaries, np.float32)
-        now = self.embedder.embed_documents(CANARY_TEXTS)
+        if now is None:
+            now = self.embedder.embed_documents(CANARY_TEXTS)
         if now.shape != then.shape or float((now * then).sum(axis=1).min()) < _SIMILAR:
             raise errors.IdentityMismatch(
                 f"{self.embedder.model.key} makes other vectors today than when {self.path} was made: the model file, "

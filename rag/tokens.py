@@ -24,6 +24,8 @@ def _encoding() -> "tiktoken.Encoding":
 
 def _bounded(text: str) -> list[str]:
     """Cut the text so that no part has a run without blanks, or of blanks only, that is longer than the bound."""
+    if len(text) <= _LONGEST_RUN:
+        return [text]
     parts, done = [], 0
     for run in _LONG_RUN.finditer(text):
         parts.append(text[done : run.start()])

@@ -1,14 +1,26 @@
 """What is there and what has changed, on real folders."""
 
 import os
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ingest.sources import File, Root, compare, content_hash, moved_source, scopes, swallowed, walk
-from rag.errors import SourceNotFound
+from ingest.sources import (
+    File,
+    Gap,
+    Root,
+    compare,
+    content_hash,
+    moved_source,
+    scopes,
+    size_and_time,
+    swallowed,
+    walk,
+)
+from rag.errors import SourceNotFound, UsageProblem
 from rag.store.schema import DocumentRow
 
 
@@ -41,7 +53,7 @@ def row_of(file: File, **changes: object) -> DocumentRow:
 
 
 def files_in(docs: Path) -> dict[str, File]:
-    return {file.source: file for file in walk(scopes([docs], {})[0])}
+    return {file.source: file for file in walk(scopes([docs], {})[0]) if isinstance(file, File)}
 
 
 def test_sources_are_root_and_posix_path(docs: Path) -> None:
@@ -125,6 +137,97 @@ def test_nothing_is_removed_that_was_not_in_scope(docs: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names there are text")
-def test_a_name_that_is_no_text_is_still_one_file(docs: Path) -> None:
-    Path(os.fsdecode(os.fsencode(docs) + b"/\xff.md")).write_text("x")
-    assert "docs/\ufffd.md" in files_in(docs)
+def test_names_that_are_no_text_are_still_files_of_their_own(docs: Path) -> None:
+    for byte in (b"\xff", b"\xfe"):
+        Path(os.fsdecode(os.fsencode(docs) + b"/" + byte + b".md")).write_text("x")
+    assert {"docs/\\udcff.md", "docs/\\udcfe.md"} <= set(files_in(docs))
+
+
+@pytest.mark.parametrize("name", ["it's.md", 'say "hi".md', "new\nline.md", "ü 文 🙂.md", " .md", "back\\slash.md"])
+@pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be made there")
+def test_any_name_is_a_source(docs: Path, name: str) -> None:
+    (docs / name).write_text("x")
+    assert files_in(docs)[f"docs/{name}"].path == docs / name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes in folders there")
+def test_what_is_no_file_is_refused_and_never_opened(docs: Path) -> None:
+    os.mkfifo(docs / "pipe.md")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(docs / "sock.md"))
+        assert set(files_in(docs)) == {"docs/a.md", "docs/sub/b.txt"}
+    for name in ("pipe.md", "sock.md"):
+        with pytest.raises(UsageProblem, match="ingest - --name"):
+            scopes([docs / name], {})
+    with pytest.raises(OSError, match="not a regular file"):
+        content_hash(docs / "pipe.md")
+
+
+def test_a_folder_that_became_too_deep_to_list_is_a_gap(docs: Path) -> None:
+    """The path is longer than the system takes; what is above it is found all the same."""
+    back = Path.cwd()
+    os.chdir(docs)
+    try:
+        for _ in range(25):
+            Path("d" * 200).mkdir()
+            os.chdir("d" * 200)
+        Path("deep.md").write_text("x")
+    finally:
+        os.chdir(back)
+    found = list(walk(scopes([docs], {})[0]))
+    gaps = [entry for entry in found if isinstance(entry, Gap)]
+    assert len(gaps) == 1
+    assert gaps[0].reason
+    assert {file.source for file in found if isinstance(file, File)} == {"docs/a.md", "docs/sub/b.txt"}
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_listed_is_a_gap_with_its_reason(docs: Path) -> None:
+    (docs / "sub").chmod(0)
+    found = list(walk(scopes([docs], {})[0]))
+    (docs / "sub").chmod(0o700)
+    assert {entry.source for entry in found} == {"docs/a.md", "docs/sub"}
+    assert [entry.reason for entry in found if isinstance(entry, Gap)] == [
+        "the folder cannot be listed: Permission denied"
+    ]
+
+
+def test_an_empty_folder_is_a_gap_without_a_reason(docs: Path) -> None:
+    (docs / "mount").mkdir()
+    assert [entry for entry in walk(scopes([docs], {})[0]) if isinstance(entry, Gap)] == [
+        Gap(docs / "mount", "docs/mount", "")
+    ]
+
+
+def test_a_time_that_the_store_cannot_hold_is_brought_into_range(docs: Path) -> None:
+    far = os.stat_result((0o100644, 0, 0, 1, 0, 0, 5, 0, 0, 0), {"st_mtime_ns": 2**64})
+    assert size_and_time(far) == (5, 2**63 - 1)
+
+
+def test_folders_named_as_ours_are_named_otherwise(tmp_path: Path) -> None:
+    """The roots `web` and `stdin` hold what has no folder; no folder may prune it."""
+    for name in ("web", "stdin"):
+        (tmp_path / name).mkdir()
+        assert scopes([tmp_path / name], {})[0].root.name == f"{name}-2"
+
+
+def test_of_several_copies_the_one_of_the_same_name_was_moved(docs: Path) -> None:
+    (docs / "copy.md").write_text("alpha")
+    before = [row_of(file) for file in files_in(docs).values()]
+    (docs / "sub" / "a.md").write_text("alpha")
+    (docs / "a.md").unlink()
+    (docs / "copy.md").unlink()
+    plan = compare(files_in(docs).values(), {row.source: row for row in before}, before)
+    assert [(row.source, file.source) for row, file in plan.renamed] == [("docs/a.md", "docs/sub/a.md")]
+    assert [row.source for row in plan.removed] == ["docs/copy.md"]
+
+
+def test_documents_of_a_root_that_is_gone_are_found_again_or_kept(docs: Path) -> None:
+    """The folder was renamed: its documents move to the new root. What is not found there may be on an absent disk."""
+    before = [row_of(file) for file in files_in(docs).values()]
+    (docs / "a.md").unlink()
+    docs.rename(docs.parent / "papers")
+    found = files_in(docs.parent / "papers")
+    plan = compare(found.values(), {row.source: row for row in before}, [], adrift=before)
+    assert [(row.source, file.source) for row, file in plan.renamed] == [("docs/sub/b.txt", "papers/sub/b.txt")]
+    assert (plan.fresh, plan.removed) == ([], [])

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 import rag.errors as errors
-from rag.store.schema import DocumentRow, Identity, digest
+from rag.store.journal import Journal
+from rag.store.names import digest, embedded_hash, revision_of
+from rag.store.schema import DocumentRow, Identity
 from rag.store.search import by_vector, by_words, similarities
 from rag.store.tables import Store
 from rag.store.upkeep import coverage, tidy
-from rag.store.write import NewVersion, Writer, embedded_hash, revision_of, write_lock
+from rag.store.write import NewVersion, Writer, write_lock
 from rag.types import Chunk
 
 IDENTITY = Identity("text-embedding-test", "Q8_0", 4, "", "", 200)
@@ -75,6 +77,67 @@ def test_replacing_shows_the_new_version_only(store: Store) -> None:
     assert len(store.documents()) == 1
 
 
+def test_documents_that_change_places_leave_nothing_behind(store: Store) -> None:
+    writer = Writer(store)
+    writer.put([version("docs/a.md", "the battery"), version("docs/b.md", "the cable")])
+    writer.put([version("docs/a.md", "the cable"), version("docs/b.md", "the battery")])
+    assert store.chunks_table.count_rows() == 2
+    assert [row["text"] for row in store.chunk_rows(digest("docs/a.md"))] == ["the cable"]
+
+
+def test_an_older_format_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(errors.IdentityMismatch, match="older lmstudio-rag"):
+        Store.create(tmp_path / "older", replace(IDENTITY, format=1), [])
+
+
+def test_metadata_and_places_come_back_as_they_were(store: Store) -> None:
+    from dataclasses import replace
+
+    one = version("docs/a.pdf", "battery")
+    row = replace(one.row, part_of="other", metadata={"author": "Ada “L.”", "year": "1843"})
+    box = (1.5, 2.0, 300.0, 40.25)
+    Writer(store).put([replace(one, row=row, chunks=[replace(one.chunks[0], box=box, page=1)])])
+    found = store.document("docs/a.pdf")
+    assert (found.part_of, found.metadata) == ("other", {"author": "Ada “L.”", "year": "1843"})
+    assert by_words(store, "battery", 1)[0].box == box
+
+
+def test_the_journal_gives_back_what_was_whole(store: Store) -> None:
+    names = [digest(str(number)) for number in range(3)]
+    vectors = np.eye(3, 4, dtype=np.float32)
+    journal = Journal(store.path, IDENTITY)
+    journal.add(zip(names, vectors, strict=True))
+    journal.close()
+    file = next((store.path / "journal").iterdir())
+    file.write_bytes(file.read_bytes()[:-3])  # power was lost while the last one was written
+    again = Journal(store.path, IDENTITY)
+    assert set(again.found) == set(names[:2])
+    assert again.found[names[1]] == pytest.approx([0, 1, 0, 0])
+    again.add([(names[2], vectors[2])])
+    assert set(Journal(store.path, IDENTITY).found) == set(names), "seen by others before it is closed"
+    again.clear()
+    assert Journal(store.path, IDENTITY).found == {}
+
+
+def test_vectors_of_another_model_are_no_use(store: Store) -> None:
+    from dataclasses import replace
+
+    journal = Journal(store.path, IDENTITY)
+    journal.add([(digest("a"), np.ones(4, np.float32))])
+    journal.close()
+    assert Journal(store.path, replace(IDENTITY, embedding_model="another")).found == {}
+
+
+def test_hashes_are_halved_and_sorted(store: Store) -> None:
+    one = version("docs/a.md", "battery\ncable")
+    writer = Writer(store)
+    assert writer.hashes().size == 0
+    writer.put([one])
+    assert writer.hashes().tolist() == sorted(int(embedded_hash(chunk)[:16], 16) for chunk in one.chunks)
+
+
 def test_chunks_without_their_row_do_not_count_and_are_swept(store: Store) -> None:
     """A crash between the first commit and the second: the old version stands, the next writer clears up."""
     writer = Writer(store)
@@ -86,7 +149,7 @@ def test_chunks_without_their_row_do_not_count_and_are_swept(store: Store) -> No
     assert by_words(store, "accumulator", 5) == []
     assert [found.text for found in by_words(store, "battery", 5)] == ["the old battery"]
     assert store.chunks_table.count_rows() == 2
-    Writer(store)
+    assert Writer(store).sweep() == 1
     assert store.chunks_table.count_rows() == 1
     writer.put([half])
     assert [found.text for found in by_words(store, "accumulator", 5)] == ["the new accumulator"]

@@ -1,6 +1,7 @@
 """Texts to vectors: the family's prefixes, batches, and every check that the server leaves out."""
 
 import json
+import threading
 from collections.abc import Sequence
 from functools import cached_property, partial
 
@@ -26,7 +27,7 @@ class Embedder:
     """Turns texts into unit vectors by the server's embedding model.
 
     Nothing is cut silently, as LM Studio does: a text too long for the model is embedded in parts and the mean of
-    their vectors, weighted by length, is normalised again. `parts_made` counts these.
+    their vectors, weighted by length, is normalised again. `parts_made` counts these. Safe to share between threads.
     """
 
     def __init__(self, settings: Settings, wanted: str | None = None, notify: Notify = log_notice) -> None:
@@ -35,6 +36,7 @@ class Embedder:
         self._dimension: int | None = None
         self.requests = 0
         self.parts_made = 0
+        self._counting = threading.Lock()
 
     @property
     def model(self) -> LoadedModel:
@@ -61,25 +63,32 @@ class Embedder:
         whole = self.family.document_prefix + text
         return estimated_tokens(whole, count(whole), self.family) <= self.capacity
 
-    def embed_documents(self, texts: Sequence[str]) -> FloatMatrix:
-        """Unit vectors for texts that will be searched, shape (len(texts), dimension). Raises ServerError."""
-        return self._embed(texts, self.family.document_prefix)
+    def embed_documents(self, texts: Sequence[str], estimates: Sequence[int] | None = None) -> FloatMatrix:
+        """Unit vectors for texts that will be searched, shape (len(texts), dimension). Raises ServerError.
+
+        `estimates` are the texts' lengths as `estimated_tokens` tells them, with the document prefix, where the caller
+        has counted already.
+        """
+        return self._embed(texts, self.family.document_prefix, estimates)
 
     def embed_query(self, text: str) -> FloatVector:
         """The unit vector for a question. Raises ServerError."""
         vector: FloatVector = self._embed([text], self.family.query_prefix)[0]
         return vector
 
-    def _embed(self, texts: Sequence[str], prefix: str) -> FloatMatrix:
+    def _embed(self, texts: Sequence[str], prefix: str, estimates: Sequence[int] | None = None) -> FloatMatrix:
         if any(not text.strip() for text in texts):
             raise ValueError("a blank text has no vector")
         parts: list[str] = []
         owner: list[int] = []
+        capacity = self.capacity
         for index, text in enumerate(texts):
-            pieces = self._parts(text, prefix)
-            self.parts_made += len(pieces) - 1
+            fits = estimates is not None and estimates[index] <= capacity
+            pieces = [prefix + text] if fits else self._parts(text, prefix)
             parts += pieces
             owner += [index] * len(pieces)
+        with self._counting:
+            self.parts_made += len(parts) - len(texts)
         batch = self._settings.embed_batch
         with self._resident.busy():
             rows = [
@@ -106,7 +115,8 @@ class Embedder:
     def _request(self, model: LoadedModel, texts: list[str]) -> FloatMatrix:
         """One call. The openai client's own parsing would build an object a number; the body is read here instead."""
         connection = self._resident.connection
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
         with connection.translated_openai():
             # Always float: LM Studio ignores base64, and decodes nothing that asks for it.
             raw = connection.openai.embeddings.with_raw_response.create(

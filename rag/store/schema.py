@@ -1,13 +1,13 @@
 """What the tables hold, and the identity that an index carries."""
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import pyarrow as pa
 
-FORMAT = 1  # raise it when a table changes so that an older program would read it wrongly
+FORMAT = 2  # raise it when a table changes so that an older program would read it wrongly
 
 _IDENTITY_KEY = b"lmstudio-rag.identity"
 _CANARIES_KEY = b"lmstudio-rag.canaries"
@@ -48,7 +48,8 @@ class DocumentRow:
 
     `source` is unique: the root's name and the POSIX path below it. `revision` names the chunks that belong to it: a
     chunk of another revision does not count. `status` is `ok`, or `failed` with the reason in `error`; a document that
-    failed after it had been read once keeps its former text and chunks.
+    failed after it had been read once keeps its former text and chunks. A file of several documents has a row of its
+    own, without text and chunks, whose id is the `part_of` of its documents' rows ("" for all other rows).
     """
 
     id: str
@@ -64,6 +65,18 @@ class DocumentRow:
     error: str
     chunks: int
     indexed_at: int  # seconds since 1970
+    part_of: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def to_values(self) -> dict[str, Any]:
+        """The row as the table holds it, but for the text."""
+        values = {name.name: getattr(self, name.name) for name in fields(self)}
+        return {**values, "metadata": json.dumps(self.metadata, ensure_ascii=False) if self.metadata else ""}
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "DocumentRow":
+        """The row that the table holds."""
+        return cls(**{**values, "metadata": json.loads(values["metadata"]) if values["metadata"] else {}})
 
 
 DOCUMENTS = pa.schema(
@@ -81,6 +94,8 @@ DOCUMENTS = pa.schema(
         pa.field("error", pa.string(), nullable=False),
         pa.field("chunks", pa.int32(), nullable=False),
         pa.field("indexed_at", pa.int64(), nullable=False),
+        pa.field("part_of", pa.string(), nullable=False),
+        pa.field("metadata", pa.string(), nullable=False),  # JSON, "" for none
         pa.field("text", pa.large_string(), nullable=False),
     ]
 )
@@ -100,6 +115,7 @@ def chunks_schema(identity: Identity, canaries: list[list[float]]) -> pa.Schema:
             pa.field("start", pa.int64(), nullable=False),
             pa.field("end", pa.int64(), nullable=False),
             pa.field("page", pa.int32()),
+            pa.field("box", pa.list_(pa.float32(), 4)),
             pa.field("headings", pa.list_(pa.string()), nullable=False),
             pa.field("context", pa.string(), nullable=False),
             pa.field(
@@ -119,8 +135,3 @@ def identity_of(schema: pa.Schema) -> tuple[Identity, list[list[float]]] | None:
         return None
     values: dict[str, Any] = json.loads(metadata[_IDENTITY_KEY])
     return Identity(**values), json.loads(metadata[_CANARIES_KEY])
-
-
-def digest(*parts: str) -> str:
-    """A short stable name for a sequence of texts; a separator keeps ("ab", "c") and ("a", "bc") apart."""
-    return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

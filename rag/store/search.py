@@ -10,8 +10,9 @@ import numpy.typing as npt
 from lancedb.expr import col
 
 from rag.store.tables import Store, store_errors
+from rag.types import Box
 
-_FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "headings"]
+_FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
 # A word beyond these adds nothing to a ranking and a pasted page as a question must not cost minutes.
 _LONGEST_QUERY = 2000
 
@@ -29,6 +30,7 @@ class Found:
     page: int | None
     headings: tuple[str, ...]
     score: float
+    box: Box | None = None
 
 
 def by_vector(
@@ -83,6 +85,7 @@ def _found(store: Store, query: Any, limit: int, documents: Sequence[str] | None
             page=row["page"],
             headings=tuple(row["headings"]),
             score=1 - row[measure] if measure == "_distance" else row[measure],
+            box=tuple(row["box"]) if row["box"] else None,
         )
         for row in rows
         if row["document_id"] in current and current[row["document_id"]].revision == row["revision"]

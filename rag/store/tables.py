@@ -45,6 +45,11 @@ class Store:
                 f"{path} was written by a newer lmstudio-rag "
                 f"(format {self.identity.format}, this one reads {FORMAT}). Update it."
             )
+        if self.identity.format < FORMAT:
+            raise errors.IdentityMismatch(
+                f"{path} was written by an older lmstudio-rag (format {self.identity.format}, this one reads "
+                f"{FORMAT}). Ingest into a new --kb."
+            )
         self._current: tuple[int, dict[str, DocumentRow]] | None = None
 
     @classmethod
@@ -78,7 +83,7 @@ class Store:
             version = int(self.documents_table.version)
             if self._current is None or self._current[0] != version:
                 rows = self.documents_table.search().select(_ROW_FIELDS).to_arrow().to_pylist()
-                self._current = (version, {row["id"]: DocumentRow(**row) for row in rows})
+                self._current = (version, {row["id"]: DocumentRow.from_values(row) for row in rows})
             return self._current[1]
 
     def document(self, source: str) -> DocumentRow:

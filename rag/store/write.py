@@ -2,27 +2,34 @@
 
 A document is replaced in three commits: its new chunks are appended under a new revision, its row is switched to that
 revision, the chunks of other revisions are swept. Readers count only chunks of the revision that the row names, so the
-row is the commit mark. What a crash leaves behind is swept by the next writer.
+row is the commit mark. What a crash leaves behind is swept by a later writer.
 """
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from lancedb.expr import col, lit
 
 import rag.errors as errors
-from rag.store.schema import DOCUMENTS, ROOTS, DocumentRow, digest
+from rag.store.names import digest, embedded_hash
+from rag.store.schema import DOCUMENTS, ROOTS, DocumentRow
 from rag.store.tables import Store, store_errors
 from rag.types import Chunk
 
+T = TypeVar("T")
+
 FAILED, OK = "failed", "ok"
+_BLOCK = 1000
+_HALF = 16  # hexadecimal digits of 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,68 +69,93 @@ def write_lock(path: Path) -> Iterator[None]:
 
 
 class Writer:
-    """Changes one store. Make it within `write_lock`; it first sweeps what a crashed writer left."""
+    """Changes one store. Make it within `write_lock`.
+
+    `rows` are all documents by id as this writer left them. Chunks that a crashed writer left do not count for
+    readers; they go when their document is written again, or with `sweep`, so that their vectors can be found until
+    then.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.sweep()
+        self.rows = dict(store.documents())
+        self._orphans = self._find_orphans()
 
-    def put(self, versions: Sequence[NewVersion]) -> None:
-        """Add or replace documents, in few commits for all of them together."""
-        if not versions:
+    def put(
+        self,
+        versions: Sequence[NewVersion],
+        failures: Sequence[tuple[DocumentRow, str]] = (),
+        containers: Sequence[DocumentRow] = (),
+    ) -> None:
+        """Add or replace documents, and record those that could not be read, in few commits for all of them together.
+
+        `failures` are as for `fail`; `containers` are rows of files whose documents have rows of their own.
+        """
+        if not versions and not failures and not containers:
             return
-        store = self.store
+        store, before = self.store, self.rows
         now = int(time.time())
-        rows = [
-            replace(version.row, chunks=len(version.chunks), indexed_at=now, status=OK, error="")
-            for version in versions
-        ]
-        before = store.documents()
         # A version with the revision that stands there already is the same text: only its row changes.
         new = [v for v in versions if v.row.id not in before or before[v.row.id].revision != v.row.revision]
-        replaced = [v.row.id for v in new if v.row.id in before and before[v.row.id].revision]
+        former = {v.row.id: before[v.row.id].revision for v in new if v.row.id in before and before[v.row.id].revision}
+        rows = [replace(v.row, chunks=len(v.chunks), indexed_at=now, status=OK, error="") for v in versions]
+        texts = [version.text for version in versions]
+        kept = self.store.texts(row.id for row, _ in failures if row.id in before and before[row.id].revision)
+        for row, error in failures:
+            rows.append(self._failed(row, error, now))
+            texts.append(kept.get(row.id, ""))
+        rows += [replace(row, indexed_at=now) for row in containers]
+        texts += [""] * len(containers)
+        self._sweep({(v.row.id, v.row.revision) for v in new} & self._orphans)
         with store_errors(store.path):
             if any(version.chunks for version in new):
                 store.chunks_table.add(_chunk_table(new, store.chunks_table.schema))
-            self._put_rows(rows, [version.text for version in versions])
-            if replaced:
-                current = [v.row.revision for v in new]
-                store.chunks_table.delete(
-                    col("document_id").isin(replaced) & (col("revision").isin(current) == lit(False))
-                )
+            self._put_rows(rows, texts)
+            self._remove_chunks({v.row.id: v.row.revision for v in new}, former)
+
+    def _remove_chunks(self, current: dict[str, str], former: dict[str, str]) -> None:
+        """Delete the chunks of documents' former revisions."""
+        for some in _blocks(sorted(former)):
+            revisions = [current[id_] for id_ in some]
+            self.store.chunks_table.delete(
+                col("document_id").isin(some) & (col("revision").isin(revisions) == lit(False))
+            )
+            for id_ in some:
+                # Two documents may have changed places: then the former revision of one is the present one of another.
+                if former[id_] in revisions:
+                    self.store.chunks_table.delete(
+                        (col("document_id") == lit(id_)) & (col("revision") == lit(former[id_]))
+                    )
 
     def fail(self, row: DocumentRow, error: str) -> None:
         """Record that a document could not be read; what was known of it stays searchable."""
-        before = self.store.documents().get(row.id)
+        self.put([], [(row, error)])
+
+    def _failed(self, row: DocumentRow, error: str, now: int) -> DocumentRow:
+        before = self.rows.get(row.id)
         if before and before.revision:
-            kept = replace(
+            return replace(
                 before, status=FAILED, error=error, size=row.size, mtime_ns=row.mtime_ns, content_hash=row.content_hash
             )
-            text = self.store.texts([row.id]).get(row.id, "")
-        else:
-            kept, text = (
-                replace(row, status=FAILED, error=error, revision="", chunks=0, indexed_at=int(time.time())),
-                "",
-            )
-        with store_errors(self.store.path):
-            self._put_rows([kept], [text])
+        return replace(row, status=FAILED, error=error, revision="", chunks=0, indexed_at=now)
 
     def change_rows(self, rows: Sequence[DocumentRow]) -> None:
         """Change what is known of documents (place, size, time) without touching texts and chunks."""
-        if not rows:
-            return
-        texts = self.store.texts(row.id for row in rows)
-        with store_errors(self.store.path):
-            self._put_rows(rows, [texts.get(row.id, "") for row in rows])
+        for some in _blocks(rows):
+            texts = self.store.texts(row.id for row in some)
+            with store_errors(self.store.path):
+                self._put_rows(some, [texts.get(row.id, "") for row in some])
 
     def remove(self, document_ids: Iterable[str]) -> None:
         """Remove documents. The rows go first: with them, the documents are gone."""
         ids = sorted(set(document_ids))
-        if not ids:
-            return
         with store_errors(self.store.path):
-            self.store.documents_table.delete(col("id").isin(ids))
-            self.store.chunks_table.delete(col("document_id").isin(ids))
+            for some in _blocks(ids):
+                self.store.documents_table.delete(col("id").isin(some))
+                for id_ in some:
+                    self.rows.pop(id_, None)
+            for some in _blocks(ids):
+                self.store.chunks_table.delete(col("document_id").isin(some))
 
     def set_root(self, name: str, path: Path) -> None:
         """Remember where the root of this name lies on this machine."""
@@ -138,12 +170,23 @@ class Writer:
             with store_errors(self.store.path):
                 self.store.roots_table.delete(col("name").isin(gone))
 
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """The first half of each hash of what was embedded that the chunks table holds, sorted.
+
+        A hash whose half is not there has no vector in the store: most texts of a run are new, and asking the table
+        for each of them costs more than embedding them.
+        """
+        with store_errors(self.store.path):
+            found = [np.zeros(0, np.uint64)]
+            for batch in self.store.chunks_table.search().select(["embedded_hash"]).to_batches(65536):
+                halves = pc.utf8_slice_codeunits(batch.column(0), 0, _HALF).to_pylist()
+                found.append(np.fromiter((int(half, 16) for half in halves), np.uint64, len(halves)))
+        return np.unique(np.concatenate(found))
+
     def vectors_of(self, hashes: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
         """Vectors that the store already holds, by the hash of what was embedded."""
         found: dict[str, npt.NDArray[np.float32]] = {}
-        wanted = sorted(set(hashes))
-        for begin in range(0, len(wanted), 1000):
-            some = wanted[begin : begin + 1000]
+        for some in _blocks(sorted(set(hashes))):
             with store_errors(self.store.path):
                 table = (
                     self.store.chunks_table.search()
@@ -151,42 +194,53 @@ class Writer:
                     .select(["embedded_hash", "vector"])
                     .to_arrow()
                 )
-            for name, vector in zip(table["embedded_hash"].to_pylist(), table["vector"].to_pylist(), strict=True):
-                found[name] = np.array(vector, np.float32)
+            vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            matrix = vectors.reshape(-1, self.store.identity.dimension).astype(np.float32)
+            found |= zip(table["embedded_hash"].to_pylist(), matrix, strict=True)
         return found
 
     def sweep(self) -> int:
-        """Delete chunks that no document row names: the leavings of a crash. Returns how many there were."""
-        documents = self.store.documents()
+        """Delete the chunks that no document row names: the leavings of a crash. Returns how many there were."""
+        return self._sweep(set(self._orphans))
+
+    def _find_orphans(self) -> set[tuple[str, str]]:
+        """Pairs of document and revision that have chunks but no row that names them."""
         with store_errors(self.store.path):
             present = self.store.chunks_table.search().select(["document_id", "revision"]).to_arrow()
-            pairs = set(zip(present["document_id"].to_pylist(), present["revision"].to_pylist(), strict=True))
-            orphans = [pair for pair in pairs if pair[0] not in documents or documents[pair[0]].revision != pair[1]]
-            return sum(
-                int(
-                    self.store.chunks_table.delete(
-                        (col("document_id") == lit(id_)) & (col("revision") == lit(revision))
-                    ).num_deleted_rows
-                )
-                for id_, revision in orphans
-            )
+        pairs = present.group_by(["document_id", "revision"]).aggregate([])
+        return {
+            (id_, revision)
+            for id_, revision in zip(pairs["document_id"].to_pylist(), pairs["revision"].to_pylist(), strict=True)
+            if id_ not in self.rows or self.rows[id_].revision != revision
+        }
+
+    def _sweep(self, orphans: set[tuple[str, str]]) -> int:
+        swept = 0
+        with store_errors(self.store.path):
+            for id_, revision in orphans:
+                gone = (col("document_id") == lit(id_)) & (col("revision") == lit(revision))
+                swept += int(self.store.chunks_table.delete(gone).num_deleted_rows)
+        self._orphans -= orphans
+        return swept
 
     def _put_rows(self, rows: Sequence[DocumentRow], texts: Sequence[str]) -> None:
-        values = [{**asdict(row), "text": text} for row, text in zip(rows, texts, strict=True)]
-        table = pa.Table.from_pylist(values, schema=DOCUMENTS)
-        self.store.documents_table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(
-            table
-        )
+        """Write rows: those of new documents are appended, which costs a fraction of a merge."""
+        new: list[dict[str, object]] = []
+        known: list[dict[str, object]] = []
+        for row, text in zip(rows, texts, strict=True):
+            (known if row.id in self.rows else new).append({**row.to_values(), "text": text})
+        table = self.store.documents_table
+        if known:
+            merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+            merge.execute(pa.Table.from_pylist(known, schema=DOCUMENTS))
+        if new:
+            table.add(pa.Table.from_pylist(new, schema=DOCUMENTS))
+        self.rows |= {row.id: row for row in rows}
 
 
-def revision_of(text: str, chunks: Sequence[Chunk]) -> str:
-    """The name of a version: the same for the same text cut into the same chunks."""
-    return digest(text, *(f"{chunk.start}-{chunk.end} {chunk.context}" for chunk in chunks))
-
-
-def embedded_hash(chunk: Chunk) -> str:
-    """The name of what is embedded for a chunk; within one index, equal names mean equal vectors."""
-    return digest(chunk.searched)
+def _blocks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """A thousand at a time: a filter of a hundred thousand names takes minutes to plan."""
+    return (values[begin : begin + _BLOCK] for begin in range(0, len(values), _BLOCK))
 
 
 def _chunk_table(versions: Sequence[NewVersion], schema: pa.Schema) -> pa.Table:
@@ -203,6 +257,7 @@ def _chunk_table(versions: Sequence[NewVersion], schema: pa.Schema) -> pa.Table:
                 "start": chunk.start,
                 "end": chunk.end,
                 "page": chunk.page,
+                "box": list(chunk.box) if chunk.box else None,
                 "headings": list(chunk.headings),
                 "context": chunk.context,
                 "searched": chunk.searched,
