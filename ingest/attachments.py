@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from email.message import EmailMessage, Message
 
 from ingest.mail import parse_mail
+from ingest.outlook import parse_msg_whole
 from rag.types import Document
 
 # What the standard library may raise over malformed headers, and over mails that it can read but not write.
@@ -22,6 +23,12 @@ def mail_and_attachments(data: bytes, source: str) -> tuple[Document, list[tuple
     document = parse_mail(data, source)
     message = email.message_from_bytes(data, policy=email.policy.default)
     return document, list(_attachments(message))
+
+
+def msg_and_attachments(data: bytes, source: str) -> tuple[Document, list[tuple[str, bytes]]]:
+    """The same of a message that Outlook saved. Raises what `parse_msg` raises."""
+    document, attached = parse_msg_whole(data, source)
+    return document, [(each.name, each.data) for each in attached]
 
 
 def _attachments(message: Message) -> Iterator[tuple[str, bytes]]:

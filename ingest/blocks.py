@@ -1,10 +1,11 @@
 """Blocks of text into a Document: one text, and the pieces that stand in it. Every reader ends here."""
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rag.errors import EmptyDocument
-from rag.types import Document, Kind, Piece
+from rag.types import Box, Document, Kind, Piece
 
 # No database, terminal or tokenizer takes these: NUL and other control characters, lone halves of surrogate pairs,
 # and the two non-characters that PDF and Office files leave behind. Tab, line feed and the blanks stay.
@@ -65,14 +66,18 @@ class Blocks:
         self._path = HeadingPath()
         self.first_heading = ""
 
-    def heading(self, text: str, level: int, page: int | None = None) -> None:
+    @property
+    def is_empty(self) -> bool:
+        return not self._pieces
+
+    def heading(self, text: str, level: int, page: int | None = None, box: Box | None = None) -> None:
         """A heading of the given level, 1 being the outermost; what follows stands below it."""
         text = one_line(text)
         if not text:
             return
         self._path.enter(text, level)
         self.first_heading = self.first_heading or text
-        self._put(text, Kind.HEADING, page, "")
+        self._put(text, Kind.HEADING, page, "", box)
 
     def stand_below(self, *names: str) -> None:
         """What follows stands below these headings, which are no blocks themselves."""
@@ -80,23 +85,38 @@ class Blocks:
         for level, name in enumerate(names, start=1):
             self._path.enter(name, level)
 
-    def add(self, text: str, kind: Kind = Kind.PARAGRAPH, page: int | None = None) -> None:
+    def enter(self, name: str, level: int) -> None:
+        """What follows stands below this heading, which is no block itself, and below those above it."""
+        self._path.enter(name, level)
+
+    def add(self, text: str, kind: Kind = Kind.PARAGRAPH, page: int | None = None, box: Box | None = None) -> None:
         """A block of another kind; one without text is left out."""
         # An empty line inside a block would look like its end.
         text = cleaned(text) if kind is Kind.CODE else _SPACED_LINES.sub("\n", cleaned(text))
         if text:
-            self._put(text, kind, page, "")
+            self._put(text, kind, page, "", box)
 
-    def table(self, rows: Iterable[Sequence[str]], page: int | None = None) -> None:
-        """A table, row by row; the first row with text is its header."""
-        header = ""
-        for cells in rows:
+    def table(
+        self,
+        rows: Iterable[Sequence[str]],
+        page: int | None = None,
+        boxes: Iterable[Box] | None = None,
+        header: str = "",
+    ) -> str:
+        """A table, row by row, and its header: the first row with text where `header` is not that of an earlier part.
+
+        A part that repeats the header shows it once.
+        """
+        earlier = header
+        for cells, box in zip(rows, itertools.repeat(None) if boxes is None else boxes, strict=False):
             line = row_line(cells)
-            if line.strip(" |"):
-                self._put(line, Kind.ROW, page, header)
+            if line.strip(" |") and line != earlier:
+                self._put(line, Kind.ROW, page, header, box)
                 header = header or line
+            earlier = ""
+        return header
 
-    def _put(self, text: str, kind: Kind, page: int | None, header: str) -> None:
+    def _put(self, text: str, kind: Kind, page: int | None, header: str, box: Box | None) -> None:
         if self._pieces:
             before = self._pieces[-1]
             items = kind is before.kind is Kind.LIST_ITEM
@@ -106,10 +126,12 @@ class Blocks:
             self._length += len(gap)
         self._parts.append(text)
         start, self._length = self._length, self._length + len(text)
-        self._pieces.append(Piece(start, self._length, kind, page, self._path.names, header))
+        self._pieces.append(Piece(start, self._length, kind, page, self._path.names, header, box))
 
-    def document(self, source: str, title: str, parser: str) -> Document:
+    def document(self, source: str, title: str, parser: str, metadata: Mapping[str, str] | None = None) -> Document:
         """What was collected. Raises EmptyDocument where that is nothing."""
         if not self._pieces:
             raise EmptyDocument(f"{source} holds no text")
-        return Document(source, "".join(self._parts), one_line(title), tuple(self._pieces), parser)
+        return Document(
+            source, "".join(self._parts), one_line(title), tuple(self._pieces), parser, dict(metadata or {})
+        )

@@ -57,9 +57,8 @@ def sized_chunks(
     if max_tokens < SMALLEST_LIMIT:
         raise ValueError(f"max_tokens is {max_tokens}; chunks need at least {SMALLEST_LIMIT}")
     packer = _Packer(document.text, max_tokens, count)
-    slices = [
-        cut for run in packer.merged(_runs(document.text, packer.units(document.pieces))) for cut in packer.cut(run)
-    ]
+    runs = _runs(document.text, packer.units(document.pieces))
+    slices = [cut for run in packer.merged(runs) for cut in packer.cut(run)]
     return [
         (_chunk(document, ordinal, units), packer.size(units))
         for ordinal, units in enumerate(_adopt_headings(packer, slices))
@@ -307,16 +306,17 @@ def _chunk(document: Document, ordinal: int, units: list[_Unit]) -> Chunk:
         page=first.page,
         headings=told.headings,
         context=_context(document.title, told.headings, first.table_header),
-        box=_around([unit.piece.box for unit in units if unit.piece.box and unit.piece.page == first.page]),
+        box=_box([unit.piece.box for unit in units if unit.piece.page == first.page]),
     )
 
 
-def _around(boxes: list[Box]) -> Box | None:
-    """The smallest box that holds all of these."""
-    if not boxes:
+def _box(boxes: list[Box | None]) -> Box | None:
+    """The smallest box that holds all of them, None where one is not known."""
+    known = [box for box in boxes if box is not None]
+    if not known or len(known) < len(boxes):
         return None
-    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
-    return (min(lefts), min(tops), max(rights), max(bottoms))
+    lefts, tops, rights, bottoms = zip(*known, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def _context(title: str, headings: tuple[str, ...], table_header: str) -> str:

@@ -1,70 +1,68 @@
-"""The only door to unstructured: web pages, Word, PowerPoint, OpenDocument and EPUB, its elements made into blocks."""
+"""The only door to unstructured: Word files, its elements made into blocks.
+
+It stays for these, where it does well what is long work: styles, numbering and sections. For the other formats that it
+knows it was left, each time for the reason that the reader there gives: text or structure that it loses, or its way
+over pandas and pandoc.
+"""
 
 import importlib
 import io
 import logging
 import os
-import re
-import tempfile
+import sys
 import threading
-import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
-from ingest.blocks import Blocks, one_line
+from ingest.blocks import Blocks
 from ingest.docx import completed
-from ingest.text import decode
+from ingest.grid import put_table
 from rag.types import Document, Kind
-
-if TYPE_CHECKING:
-    from lxml.html import HtmlElement
-
-# Web page elements without a reader's text. `unstructured` drops forms, figures and <details> as well, and with them
-# captions and the answers of FAQ pages: those are renamed to what it keeps.
-_BOILERPLATE = "//nav|//footer|//script|//style|//noscript|//template|//*[@role='navigation' or @role='contentinfo']"
-_RENAMED = {
-    "figure": "div",
-    "figcaption": "p",
-    "details": "div",
-    "summary": "p",
-    "form": "div",
-    "label": "span",
-    "button": "span",
-}
 
 _opening = threading.Lock()
 
 
 @lru_cache(maxsize=1)
-def _open_door() -> None:
-    """Make `unstructured` ready for use without a network: no telemetry, no advertisement, no language model.
+def _open_door() -> Callable[..., list[Any]]:
+    """`partition_docx`, without a network: no telemetry, no advertisement, no language model.
 
-    At first use of any partitioner it would download a spaCy model, to count sentences and find verbs for its guess
-    whether a line is a heading. We trust the headings that a format marks, so a blank pipeline does, and faster.
+    It guesses whether a paragraph without a style is narrative, with a spaCy model that it downloads at first use. We
+    trust the styles alone, so the guess is answered before it is made: that is two thirds of its time on a file. spaCy
+    itself is only named in its annotations then, and takes a second and 80 MB to be imported, so an empty module
+    stands in for it meanwhile.
     """
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("SCARF_NO_ANALYTICS", "1")
     os.environ.setdefault("UNSTRUCTURED_DISABLE_NOTICE", "1")
-    import spacy
-    from unstructured.nlp import tokenize
-
-    pipeline = spacy.blank("en")
-    pipeline.add_pipe("sentencizer")
-    setattr(tokenize, "_get_nlp", lambda: pipeline)  # noqa: B010
+    stand_in = None if "spacy" in sys.modules else ModuleType("spacy")
+    if stand_in:
+        sys.modules["spacy"] = stand_in
+    try:
+        tokenize = importlib.import_module("unstructured.nlp.tokenize")
+        partition = importlib.import_module("unstructured.partition.docx")
+    finally:
+        if stand_in and sys.modules.get("spacy") is stand_in:
+            del sys.modules["spacy"]
+    setattr(tokenize, "_get_nlp", _no_model)  # noqa: B010
+    setattr(partition, "is_possible_narrative_text", lambda *_, **__: True)  # noqa: B010
     # It tells the root logger of every merged cell in a table.
     logging.getLogger().addFilter(lambda record: f"{os.sep}unstructured{os.sep}" not in record.pathname)
+    opened: Callable[..., list[Any]] = partition.partition_docx
+    return opened
 
 
-def _partition(name: str, **arguments: Any) -> list[Any]:
-    """The elements of `unstructured.partition.<name>.partition_<name>`."""
+def _no_model() -> None:
+    raise RuntimeError("unstructured asked for a language model")
+
+
+def _partition(data: bytes) -> list[Any]:
+    """The elements of a Word file."""
     with _opening:
-        _open_door()
-        module = importlib.import_module(f"unstructured.partition.{name}")
+        partition_docx = _open_door()
     # An empty language switches its language detection off, which nothing here would use.
-    elements: list[Any] = getattr(module, f"partition_{name}")(languages=[""], **arguments)
-    return elements
+    return partition_docx(file=io.BytesIO(data), languages=[""])
 
 
 def _put(blocks: Blocks, element: Any, page: int | None, level: int | None = None) -> None:
@@ -73,13 +71,7 @@ def _put(blocks: Blocks, element: Any, page: int | None, level: int | None = Non
     if level is not None:
         blocks.heading(element.text, level, page)
     elif category == "Table" and element.metadata.text_as_html:
-        rows = list(_table_rows(element.metadata.text_as_html))
-        if all(sum(map(bool, map(one_line, cells))) < 2 for cells in rows):
-            # A frame around text, not a table.
-            for cells in rows:
-                blocks.add("\n".join(cells), Kind.PARAGRAPH, page)
-        else:
-            blocks.table(rows, page)
+        put_table(blocks, _table_rows(element.metadata.text_as_html), page)
     elif category == "ListItem":
         blocks.add(element.text, Kind.LIST_ITEM, page)
     elif category == "CodeSnippet":
@@ -88,59 +80,22 @@ def _put(blocks: Blocks, element: Any, page: int | None, level: int | None = Non
         blocks.add(element.text, Kind.PARAGRAPH, page)
 
 
-def _table_rows(html: str) -> Iterable[Sequence[str]]:
+def _table_rows(html: str) -> Iterator[Sequence[str]]:
     from lxml import html as lxml_html
 
     for row in lxml_html.fromstring(html).iter("tr"):
         yield [cell.text_content() for cell in row.iterchildren("td", "th")]
 
 
-def parse_html(data: bytes, source: str) -> Document:
-    """A web page. Raises ParseError, or what the library raises for a damaged file, as all readers here."""
-    blocks = Blocks()
-    page_title = fill_from_html(blocks, _html_text(data, source))
-    return blocks.document(source, page_title or blocks.first_heading, "html")
+def parse_docx(data: bytes, source: str) -> Document:
+    """A Word file: headings by style, each header and footer once, notes and comments at the end.
 
-
-def fill_from_html(blocks: Blocks, text: str, below: int = 0) -> str:
-    """The blocks of a web page, headings `below` levels down; returns the page's title."""
-    from lxml import html as lxml_html
-
-    if not text.strip():
-        return ""
-    # An encoding that a page declares is refused by lxml in text that has been decoded.
-    root: HtmlElement = lxml_html.document_fromstring(
-        text.encode("utf-8"), parser=lxml_html.HTMLParser(encoding="utf-8")
-    )
-    title = str(root.findtext(".//title") or "")
-    for element in root.xpath(_BOILERPLATE):
-        element.drop_tree()
-    for element in root.iter(*_RENAMED):
-        element.tag = _RENAMED[element.tag]
-    for element in _partition("html", text=lxml_html.tostring(root, encoding="unicode")):
-        depth = element.metadata.category_depth
-        level = depth + 1 + below if element.category == "Title" and depth is not None else None
-        _put(blocks, element, None, level)
-    return title
-
-
-def _html_text(data: bytes, source: str) -> str:
-    """A page's text: a declared encoding is tried before any guess."""
-    declared = re.search(rb"""(?:charset|encoding)\s*=\s*["']?([\w.:-]+)""", data[:2048])
-    if declared:
-        try:
-            return data.decode(declared[1].decode("ascii")).removeprefix("\ufeff")
-        except (LookupError, UnicodeDecodeError):
-            pass
-    return decode(data, source)
-
-
-def _parse_word(name: str, data: bytes, source: str) -> Document:
-    """DOCX, and ODT by way of it."""
+    Raises ParseError, or what the libraries underneath raise for a damaged file.
+    """
     blocks = Blocks()
     repeated: set[str] = set()
     title = ""
-    for element in _partition(name, file=io.BytesIO(data)):
+    for element in _partition(completed(data, source)):
         if element.category in {"Header", "Footer"}:
             # Every section repeats them.
             if element.text in repeated:
@@ -149,71 +104,4 @@ def _parse_word(name: str, data: bytes, source: str) -> Document:
         level = (element.metadata.category_depth or 0) + 1 if element.category == "Title" else None
         title = title or (element.text if level == 1 else "")
         _put(blocks, element, element.metadata.page_number, level)
-    return blocks.document(source, title, name)
-
-
-def parse_docx(data: bytes, source: str) -> Document:
-    """A Word file."""
-    return _parse_word("docx", completed(data), source)
-
-
-def parse_odt(data: bytes, source: str) -> Document:
-    """An OpenDocument text."""
-    return _parse_word("odt", data, source)
-
-
-def parse_pptx(data: bytes, source: str) -> Document:
-    """One page a slide: its title as heading, what stands on it, then its notes."""
-    blocks = Blocks()
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        has_notes = any(name.startswith("ppt/notesSlides/") for name in archive.namelist())
-    slides = _by_page(_partition("pptx", file=io.BytesIO(data), include_slide_notes=False))
-    # The notes come first on their slide and look like any other text: only the difference tells them apart.
-    noted = _by_page(_partition("pptx", file=io.BytesIO(data), include_slide_notes=True)) if has_notes else slides
-    for page in sorted(noted):
-        shown = slides.get(page, [])
-        # Short lines elsewhere on a slide are guessed to be titles too, at a depth of 1 and more.
-        title = next((e for e in shown if e.category == "Title" and e.metadata.category_depth == 0), None)
-        blocks.stand_below()
-        if title is not None:
-            _put(blocks, title, page, 1)
-        for element in shown:
-            if element is not title:
-                _put(blocks, element, page)
-        for element in noted[page][: len(noted[page]) - len(shown)]:
-            _put(blocks, element, page)
-    return blocks.document(source, blocks.first_heading, "pptx")
-
-
-def _by_page(elements: list[Any]) -> dict[int, list[Any]]:
-    pages: dict[int, list[Any]] = {}
-    for element in elements:
-        if element.category != "PageBreak":
-            pages.setdefault(element.metadata.page_number, []).append(element)
-    return pages
-
-
-def parse_epub(data: bytes, source: str) -> Document:
-    """An e-book, by way of the web page that pandoc makes of it."""
-    with _opening:
-        _open_door()
-        from unstructured.file_utils.file_conversion import convert_file_to_html_text_using_pandoc as to_html
-
-    with tempfile.TemporaryDirectory() as folder:
-        book = Path(folder, "book.epub")
-        book.write_bytes(data)
-        text = to_html(source_format="epub", filename=str(book))
-    blocks = Blocks()
-    fill_from_html(blocks, text)
-    return blocks.document(source, _epub_title(data) or blocks.first_heading, "epub")
-
-
-def _epub_title(data: bytes) -> str:
-    from lxml import etree
-
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        package = next((name for name in archive.namelist() if name.endswith(".opf")), None)
-        if package is None:
-            return ""
-        root = etree.fromstring(archive.read(package), etree.XMLParser(resolve_entities=False, no_network=True))
-    return str(root.findtext(".//{http://purl.org/dc/elements/1.1/}title") or "")
+    return blocks.document(source, title, "docx")

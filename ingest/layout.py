@@ -1,18 +1,21 @@
-"""Lines of text on pages into reading order, paragraphs and headings. Pure: it knows nothing of PDF.
-
-Lengths are in points; `y` grows downwards.
-"""
+"""Pages of lines into blocks: reading order, running heads and feet, headings by outline and by type. Pure."""
 
 import itertools
+import math
 import re
-from bisect import bisect_left
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import replace
 
 from ingest.blocks import Blocks
-from rag.types import Kind
+from ingest.page import Bookmark, Line, Page, Rule, Table, turned, union
+from ingest.paragraphs import Scale, goes_on, is_item, joined, paragraphs, vocabulary
+from ingest.tables import with_aligned_tables, with_tables
+from rag.types import Box, Kind
+
+# What repeats and how large the body's type is shows in many pages; all of a document's lines at once need not be held.
+_STRETCH = 256
 
 # Running heads and feet: how much of a page's height they may stand in, on what share of pages they must repeat,
 # and from how many pages on repeating means anything.
@@ -20,88 +23,175 @@ _MARGIN = 0.085
 _REPEATED = 0.6
 _FEWEST_PAGES = 4
 
-_LARGER = 1.12  # times the body's size: type that stands out
-_TITLE_LARGER = 1.25
-_HEADING_CHARS = 160
-_LETTERS = 0.5  # of a heading's characters; formulas have fewer
-_NUMBERED = re.compile(r"(?:[A-Z]|\d{1,2})(?:\.\d{1,2})*\.?\s+\S*[^\W\d_]")
-_NUMBER = re.compile(r"(?P<number>(?:[A-Z]|\d{1,2})(?:\.\d{1,2})*)\.?\s")
-# Headings that nothing but their numbers mark: "II. Related Work", and "3.1 TASKS" in small capitals, which pdfium
-# reports as small type.
-_MARKED = re.compile(r"(?P<number>[IVX]{1,5}\.)\s[^\W\d_]|(?P<dotted>\d{1,2}(?:\.\d{1,2})*\.?)\s[^\Wa-z\d_]{3}[^a-z]*$")
-_ITEM = re.compile(r"(?:[•‣▪◦●○■–—*]|\(?\d{1,2}[.)]|\([a-z]\)|[a-z]\))\s")
-_SENTENCE_END = re.compile(r"[.!?:。！？][\"'”’)\]]*$")
-# Stands for a hyphen that ends a line.
-SOFT_HYPHEN = "\u00ad"
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_WORD_BEFORE = re.compile(_WORD.pattern + r"\Z")
-_IDEOGRAPH = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
+_FEWEST_LINES = 16  # of a page in columns
+_FEWEST_IN_COLUMN = 6
+_FEWEST_LONG = 5
+_UNORDERED = 0.25  # of the steps from line to line go up: then the file's order is no reading order
+_SAME_COLUMNS = 8.0  # points that the columns of a table may be off on its next page
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line, or the part of one between two wide gaps.
+class Arrangement:
+    """Takes a document's pages one by one, and keeps no more than a stretch of them."""
 
-    `base` is where its letters stand, `size` that of its type, `upright` says that it is not turned by a quarter, as
-    stamps in margins are.
+    def __init__(self) -> None:
+        self._blocks = Blocks()
+        self._title = ""
+        self._first_page = 0
+        self._pages: list[Page] = []
+        self._scale = Scale()
+        self._running: set[str] = set()
+        self._outline = _Outline(())
+        self._table: tuple[int, tuple[float, ...], str] | None = None
+
+    def expect(self, bookmarks: Iterable[Bookmark]) -> None:
+        """The document's outline, before its first page: what it names are headings."""
+        self._outline = _Outline(bookmarks)
+
+    def add(self, page: Page) -> None:
+        """The next page."""
+        self._pages.append(page)
+        if len(self._pages) >= _STRETCH:
+            self._settle()
+
+    def finish(self) -> tuple[Blocks, str]:
+        """The blocks, and the title in print.
+
+        The title is the largest heading of the first page with text, empty where that is not clearly larger than the
+        body.
+        """
+        self._settle()
+        return self._blocks, self._title
+
+    def _settle(self) -> None:
+        pages, self._pages = self._pages, []
+        repeated = _running(pages, self._running)
+        self._running |= {text for _, text in repeated}
+        kept = [
+            replace(
+                page,
+                lines=[
+                    x for x in page.lines if (page.number, _masked(x.text)) not in repeated or not _in_margin(x, page)
+                ],
+            )
+            for page in pages
+        ]
+        if not any(page.lines for page in kept):
+            kept = pages
+        lines = [line for page in kept for line in page.lines]
+        self._scale.learn(lines)
+        words = vocabulary(lines)
+        for page in kept:
+            if page.lines and not self._first_page:
+                self._first_page = page.number
+            self._outline.turn_to(page.number)
+            found = page.paragraphs
+            if found is None:
+                found = [group for column in _columns(page) for group in paragraphs(column, self._scale)]
+                found = _over_columns(found)
+            title_size = 0.0
+            for at, group in enumerate(found):
+                if group[0].table:
+                    self._put_table(group[0].table, page, at == 0)
+                    continue
+                text = joined(group, words)
+                may_be_title = page.number == self._first_page and self._scale.is_title(group[0])
+                if self._put(text, group, page) and may_be_title and group[0].size > title_size:
+                    self._title, title_size = text, group[0].size
+            self._outline.leave(self._blocks)
+
+    def _put(self, text: str, group: Sequence[Line], page: Page) -> bool:
+        """One paragraph or heading; says whether it is a heading."""
+        self._table = None
+        box = _rounded(union(line.box for line in group))
+        level = self._outline.level(text, self._blocks) if len(group) < 5 else 0
+        if not level and (level := self._scale.heading_level(group, text, page)):
+            level = max(level, self._outline.depth + 1)
+        if level:
+            self._blocks.heading(text, level, page.number, box)
+            return True
+        self._blocks.add(text, Kind.LIST_ITEM if is_item(text) else Kind.PARAGRAPH, page.number, box)
+        return False
+
+    def _put_table(self, table: Table, page: Page, is_first: bool) -> None:
+        """A table; at the head of a page it may go on from the page before."""
+        header = ""
+        if is_first and self._table:
+            number, columns, earlier = self._table
+            aligned = len(columns) == len(table.columns) and all(
+                abs(one - other) < _SAME_COLUMNS for one, other in zip(columns, table.columns, strict=True)
+            )
+            header = earlier if aligned and number == page.number - 1 else ""
+        rows, boxes = list(table.rows), [_rounded(box) for box in table.boxes]
+        while not header and len(rows) > 2 and sum(map(bool, rows[0])) == 1:
+            # Over the header stands what the table is about.
+            self._blocks.add("".join(rows.pop(0)), Kind.PARAGRAPH, page.number, boxes.pop(0))
+        header = self._blocks.table(rows, page.number, boxes, header)
+        self._table = page.number, table.columns, header
+
+
+def _rounded(box: Box) -> Box:
+    left, top, right, bottom = box
+    return round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)
+
+
+# -- the outline ----------------------------------------------------------------------------------------------------
+
+
+class _Outline:
+    """A document's bookmarks, met page by page.
+
+    `depth` is the level of the last one met, 0 before the first.
     """
 
-    text: str
-    left: float
-    right: float
-    base: float
-    size: float
-    bold: bool
-    upright: bool = True
+    def __init__(self, bookmarks: Iterable[Bookmark]) -> None:
+        self._by_page: dict[int, list[Bookmark]] = defaultdict(list)
+        for bookmark in bookmarks:
+            if _key(bookmark.title):
+                self._by_page[bookmark.page].append(bookmark)
+        self._waiting: deque[Bookmark] = deque()
+        self._met = self._missed = 0
+        self.depth = 0
 
-    @property
-    def middle(self) -> float:
-        return self.base - 0.3 * self.size
+    def turn_to(self, page: int) -> None:
+        self._waiting = deque(self._by_page.pop(page, ()))
+
+    def level(self, text: str, blocks: Blocks) -> int:
+        """The level of the heading that this text is by the outline, 0 where it is none."""
+        key = _key(text)
+        at = next((at for at, entry in enumerate(self._waiting) if key and _same(key, _key(entry.title))), None)
+        if at is None:
+            return 0
+        for _ in range(at):
+            self._miss(blocks)
+        self._met += 1
+        # The title is the first level.
+        self.depth = self._waiting.popleft().level + 1
+        return self.depth
+
+    def leave(self, blocks: Blocks) -> None:
+        """The page ends: what its bookmarks name and it does not print still stands above what follows."""
+        while self._waiting:
+            self._miss(blocks)
+
+    def _miss(self, blocks: Blocks) -> None:
+        entry = self._waiting.popleft()
+        self._missed += 1
+        # An outline that names little of what is printed is somebody's mistake.
+        if self._met > self._missed:
+            self.depth = entry.level + 1
+            blocks.enter(entry.title, self.depth)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page by its number from 1, and its lines in the order in which the file draws them."""
-
-    number: int
-    width: float
-    height: float
-    lines: list[Line]
+def _key(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text).casefold().lstrip("0123456789")
 
 
-def arrange(pages: Sequence[Page]) -> tuple[Blocks, str]:
-    """The pages' lines as blocks, in reading order and without running heads and feet; and the title in print.
-
-    The title is the largest heading of the first page with text, empty where that is not clearly larger than the body.
-    """
-    repeated = _running(pages)
-    kept = [
-        Page(
-            page.number,
-            page.width,
-            page.height,
-            [x for x in page.lines if (page.number, _masked(x.text)) not in repeated or not _in_margin(x, page)],
-        )
-        for page in pages
-    ]
-    if not any(page.lines for page in kept):
-        kept = list(pages)
-    lines = [line for page in kept for line in page.lines]
-    scale, words = _Scale(lines), _vocabulary(lines)
-    blocks = Blocks()
-    title, title_size, first = "", scale.body * _TITLE_LARGER, next(page.number for page in kept if page.lines)
-    for page in kept:
-        for column in _columns(page):
-            for paragraph in _paragraphs(column, scale):
-                text = _joined(paragraph, words)
-                level = scale.heading_level(paragraph, text, page)
-                if level:
-                    blocks.heading(text, level, page.number)
-                    if page.number == first and paragraph[0].size > title_size:
-                        title, title_size = text, paragraph[0].size
-                else:
-                    blocks.add(text, Kind.LIST_ITEM if _ITEM.match(text) else Kind.PARAGRAPH, page.number)
-    return blocks, title
+def _same(printed: str, named: str) -> bool:
+    if printed == named:
+        return True
+    longer, shorter = (printed, named) if len(printed) > len(named) else (named, printed)
+    # "A.1 Data" may be named "Data".
+    return len(shorter) > 3 and len(longer) - len(shorter) <= 4 and longer.endswith(shorter)
 
 
 # -- running heads and feet -----------------------------------------------------------------------------------------
@@ -112,15 +202,19 @@ def _masked(text: str) -> str:
 
 
 def _in_margin(line: Line, page: Page) -> bool:
-    return not page.height * _MARGIN < line.middle < page.height * (1 - _MARGIN)
+    middle = (line.box[1] + line.box[3]) / 2
+    return not page.height * _MARGIN < middle < page.height * (1 - _MARGIN)
 
 
-def _running(pages: Sequence[Page]) -> set[tuple[int, str]]:
-    """The (page, masked text) of lines in the margins that repeat on most pages, or on most left or right ones."""
-    if len(pages) < _FEWEST_PAGES:
-        return set()
+def _running(pages: Sequence[Page], known: set[str]) -> set[tuple[int, str]]:
+    """The (page, masked text) of lines in the margins that repeat on most pages, or on most left or right ones.
+
+    `known` are those that did so in an earlier stretch.
+    """
     margins = {page.number: {_masked(line.text) for line in page.lines if _in_margin(line, page)} for page in pages}
-    found = set()
+    found = {(number, text) for number, texts in margins.items() for text in texts & known}
+    if len(pages) < _FEWEST_PAGES:
+        return found
     for group in (pages, pages[::2], pages[1::2]):
         counts = Counter(text for page in group for text in margins[page.number])
         enough = max(3, _REPEATED * len(group))
@@ -134,208 +228,149 @@ def _running(pages: Sequence[Page]) -> set[tuple[int, str]]:
 def _columns(page: Page) -> list[list[Line]]:
     """The page's lines in reading order, grouped so that no paragraph's lines are parted by another column.
 
-    Where a page clearly has two columns, each stretch between full-width lines is read left, then right. Elsewhere the
-    file's own order holds: it is the author's, and on a page of tables, notes or three columns the better guess.
+    What is turned on the page is read as if it were a page of its own, behind the rest.
     """
-    lines = [line for line in page.lines if line.upright]
-    turned = [line for line in page.lines if not line.upright]
-    gutter = _gutter(lines, page)
-    ordered = [_rows(lines)] if gutter is None else [_rows(group) for group in _bands(lines, gutter)]
-    return ordered + [[line] for line in turned]
+    groups: list[list[Line]] = []
+    for turn in range(4):
+        lines = [line for line in page.lines if line.turn == turn]
+        if turn and len(lines) < _FEWEST_IN_COLUMN:
+            # Stamps in margins and names of axes.
+            groups += [[line] for line in lines]
+        elif lines:
+            groups += _upright(lines, _turned_rules(page, turn), page.height if turn % 2 else page.width)
+    return groups
 
 
-def _gutter(lines: Sequence[Line], page: Page) -> float | None:
-    """Where the blank between two columns of running text is, None where the page is not clearly so."""
-    if len(lines) < 16:
-        return None
-    best, fewest = None, len(lines) * 0.25
-    for step in range(40, 61):
-        at = page.width * step / 100
-        left = [line for line in lines if line.right <= at]
-        right = [line for line in lines if line.left >= at]
-        crossing = len(lines) - len(left) - len(right)
-        if crossing >= fewest or min(len(left), len(right)) < 6:
-            continue
-        # Two columns of a table are short; lines of running text fill their column.
-        if min(_filled(left, page), _filled(right, page)) < 0.5:
-            continue
-        best, fewest = at, crossing
-    return best
+def _over_columns(paragraphs: Iterable[list[Line]]) -> list[list[Line]]:
+    """The paragraphs, those that go on at the head of the next column with what they begin."""
+    whole: list[list[Line]] = []
+    for paragraph in paragraphs:
+        if whole and goes_on(whole[-1][-1], paragraph[0]):
+            whole[-1] = whole[-1] + paragraph
+        else:
+            whole.append(paragraph)
+    return whole
 
 
-def _filled(lines: Sequence[Line], page: Page) -> float:
-    """The share of lines that are long enough to be those of a column of text."""
-    return sum(line.right - line.left > page.width * 0.25 for line in lines) / len(lines)
+def _turned_rules(page: Page, turn: int) -> list[Rule]:
+    if not turn:
+        return page.rules
+    boxes = ((rule.left, rule.top, rule.right, rule.bottom) for rule in page.rules)
+    return [Rule(*turned(box, turn, page.width, page.height)) for box in boxes]
 
 
-def _bands(lines: Sequence[Line], gutter: float) -> list[list[Line]]:
-    """Lines grouped: each stretch between lines of full width left, then right, and those lines by themselves.
+def _upright(lines: Sequence[Line], rules: Sequence[Rule], width: float) -> list[list[Line]]:
+    """Where a page clearly has columns, each stretch between full-width lines is read column by column.
+
+    Elsewhere the file's own order holds: it is the author's, and on a page of notes and boxes the better guess.
+    """
+    lines = with_tables(lines, rules)
+    gutters = _gutters(lines, width)
+    if not gutters:
+        return [_rows(with_aligned_tables(_in_order(lines)))]
+    return [_rows(with_aligned_tables(_in_order(group))) for group in _bands(lines, gutters)]
+
+
+def _in_order(lines: Sequence[Line]) -> Sequence[Line]:
+    """The lines as the file has them, from top to bottom where it has them in no order."""
+    ups = sum(after.base < before.base - before.size for before, after in itertools.pairwise(lines))
+    return sorted(lines, key=lambda x: (round(x.base), x.left)) if ups > _UNORDERED * len(lines) else lines
+
+
+def _gutters(lines: Sequence[Line], width: float) -> list[float]:
+    """Where the blanks between two or three columns of running text are, none where the page is not clearly so."""
+    if len(lines) < _FEWEST_LINES:
+        return []
+    crossings = _crossings(lines, width)
+    clear = [step for step in range(27, 74) if crossings[step] < len(lines) * 0.25]
+    clear.sort(key=lambda step: crossings[step])
+    middle = [(step,) for step in clear if 40 <= step <= 60]
+    # The clearest few will do: a blank between columns is several steps wide.
+    first, second = ([step for step in clear if low <= step <= high][:4] for low, high in ((27, 40), (60, 73)))
+    for steps in itertools.chain(middle[:8], itertools.product(first, second)):
+        gutters = [width * step / 100 for step in steps]
+        if _are_columns(lines, gutters, width):
+            return gutters
+    return []
+
+
+def _crossings(lines: Sequence[Line], width: float) -> list[int]:
+    """How many lines run across each hundredth of the width."""
+    changes = [0] * 103
+    for line in lines:
+        first, last = (min(max(x * 100 / width, 0.0), 101.0) for x in (line.left, line.right))
+        changes[math.floor(first) + 1] += 1
+        changes[math.ceil(last)] -= 1
+    return list(itertools.accumulate(changes))
+
+
+def _are_columns(lines: Sequence[Line], gutters: Sequence[float], width: float) -> bool:
+    """Whether running text stands on both sides: two columns of a table are short, lines of text fill their column."""
+    columns: list[list[Line]] = [[] for _ in range(len(gutters) + 1)]
+    for line in lines:
+        at = bisect_right(gutters, line.left)
+        if at == bisect_left(gutters, line.right):
+            columns[at].append(line)
+    if min(len(column) for column in columns) < _FEWEST_IN_COLUMN:
+        return False
+    if sum(len(column) for column in columns) < len(lines) * 0.75:
+        return False
+    long = width * (0.25 if len(columns) == 2 else 0.17)
+    for column in columns:
+        lengths = [len(x.text) for x in column if x.right - x.left > long]
+        # By letters: a chart has more lines than the text around it.
+        if len(lengths) < _FEWEST_LONG or sum(lengths) < 0.5 * sum(len(x.text) for x in column):
+            return False
+    return True
+
+
+def _bands(lines: Sequence[Line], gutters: Sequence[float]) -> list[list[Line]]:
+    """Lines grouped: each stretch between lines of full width column by column, and those lines by themselves.
 
     Within a group the file's order stays: it keeps the words of a figure together, which places would scatter.
     """
-    wide = sorted({line.middle for line in lines if _is_wide(line, gutter)})
+    wide = sorted({line.middle for line in lines if _is_wide(line, gutters)})
     groups: dict[tuple[int, int], list[Line]] = {}
     for line in lines:
-        if _is_wide(line, gutter):
+        if _is_wide(line, gutters):
             place = (2 * bisect_left(wide, line.middle) + 1, 0)
         else:
-            place = (2 * bisect_left(wide, line.middle), int(line.left + line.right > 2 * gutter))
+            place = (2 * bisect_left(wide, line.middle), bisect_right(gutters, (line.left + line.right) / 2))
         groups.setdefault(place, []).append(line)
     ordered: list[list[Line]] = []
     for place in sorted(groups):
-        if place[0] % 2 and ordered and _is_wide(ordered[-1][0], gutter):
+        if place[0] % 2 and ordered and _is_wide(ordered[-1][0], gutters):
             ordered[-1] += groups[place]
         else:
             ordered.append(groups[place])
     return ordered
 
 
-def _is_wide(line: Line, gutter: float) -> bool:
-    """Whether a line runs over both columns, by a good deal on both sides; words in a figure do less."""
+def _is_wide(line: Line, gutters: Sequence[float]) -> bool:
+    """Whether a line runs over two columns, by a good deal on both sides; words in a figure do less."""
     reach = 4 * line.size
-    return line.left < gutter - reach and line.right > gutter + reach
+    return any(line.left < gutter - reach and line.right > gutter + reach for gutter in gutters)
 
 
 def _rows(lines: Sequence[Line]) -> list[Line]:
-    """Neighbours that stand on one base line, joined: cells of a table, words far apart."""
+    """Neighbours that stand on one base line, joined: words far apart."""
     rows: list[Line] = []
     for line in lines:
         before = rows[-1] if rows else None
         if (
             before
+            and not (before.table or line.table)
             and line.left >= before.right - 1
             and abs(before.base - line.base) < 0.4 * min(before.size, line.size)
         ):
-            size, bold = max(before.size, line.size), before.bold and line.bold
-            rows[-1] = Line(f"{before.text} {line.text}", before.left, line.right, before.base, size, bold)
+            rows[-1] = replace(
+                before,
+                text=f"{before.text} {line.text}",
+                right=line.right,
+                size=max(before.size, line.size),
+                bold=before.bold and line.bold,
+                box=union((before.box, line.box)),
+            )
         else:
             rows.append(line)
     return rows
-
-
-# -- paragraphs and headings ----------------------------------------------------------------------------------------
-
-
-class _Scale:
-    """The document's type sizes: which is the body's, and which rank larger ones have."""
-
-    def __init__(self, lines: Sequence[Line]) -> None:
-        sizes: Counter[float] = Counter()
-        bold = 0
-        for line in lines:
-            sizes[_rounded(line.size)] += len(line.text)
-            bold += len(line.text) * line.bold
-        self.body = sizes.most_common(1)[0][0] if sizes else 0.0
-        body = [line for line in lines if abs(line.size - self.body) < 0.6]
-        edges = Counter(round(line.left) for line in body)
-        self._edges = [edge for edge, times in edges.items() if times >= max(2, 0.02 * len(body))]
-        centres = Counter(round((line.left + line.right) / 2) for line in body)
-        self._centres = [centre for centre, times in centres.items() if times >= max(4, 0.05 * len(body))]
-        self._body_is_bold = bold * 2 > sizes.total()
-        larger = sorted((size for size in sizes if size > self.body * _LARGER), reverse=True)
-        self._ranks: dict[float, int] = {}
-        rank, before = 0, 0.0
-        for size in larger:
-            # Sizes within a twentieth are the same to the eye.
-            rank += size < before * 0.95 or not before
-            before = size if size < before * 0.95 or not before else before
-            self._ranks[size] = min(rank, 4)
-        self._below = min(rank, 4) + 1
-
-    def _aligned(self, line: Line, page: Page) -> bool:
-        """Whether a line stands where text begins, or in the middle: words in figures mostly do neither."""
-        if any(abs(line.left - edge) < 2.5 for edge in self._edges):
-            return True
-        middle = (line.left + line.right) / 2
-        return any(abs(middle - centre) < 0.02 * page.width for centre in (page.width / 2, *self._centres))
-
-    def heading_level(self, paragraph: Sequence[Line], text: str, page: Page) -> int:
-        """The level of a heading, 0 for any other paragraph."""
-        letters = sum(c.isalpha() for c in text)
-        if len(text) > _HEADING_CHARS or len(paragraph) > 3 or letters < 3 or not text[0].isalnum():
-            return 0
-        if letters < _LETTERS * len("".join(text.split())) or not self._aligned(paragraph[0], page):
-            return 0
-        size = _rounded(max(line.size for line in paragraph))
-        bold = all(line.bold for line in paragraph) and not self._body_is_bold
-        numbered = _NUMBERED.match(text)
-        large = size > self.body * _LARGER
-        if len(paragraph) == 1 and (marked := _MARKED.match(text)) and not text.endswith("."):
-            return 2 + (marked["dotted"] or "").strip(".").count(".")
-        if text.endswith((".", ",", ";", ":")) and not (large and numbered):
-            return 0
-        if not large and not (bold and size > self.body * 0.93):
-            return 0
-        if numbered and (found := _NUMBER.match(text)):
-            return 2 + found["number"].count(".")
-        return self._ranks.get(size, 1) if large else self._below
-
-
-def _rounded(size: float) -> float:
-    return round(size * 2) / 2
-
-
-def _paragraphs(lines: Sequence[Line], scale: _Scale) -> Iterable[list[Line]]:
-    if not lines:
-        return
-    pitches = [b.base - a.base for a, b in itertools.pairwise(lines) if 0 < b.base - a.base < 3 * a.size]
-    pitch = median(pitches) if pitches else 0.0
-    paragraph = [lines[0]]
-    for line in lines[1:]:
-        if _starts_paragraph(paragraph, line, pitch, scale):
-            yield paragraph
-            paragraph = []
-        paragraph.append(line)
-    yield paragraph
-
-
-def _starts_paragraph(paragraph: Sequence[Line], line: Line, pitch: float, scale: _Scale) -> bool:
-    before = paragraph[-1]
-    step = line.base - before.base
-    if step < -before.size:
-        # The next column, or a place further up: the sentence may go on there.
-        return bool(_SENTENCE_END.search(before.text)) or not line.text[:1].islower()
-    large = min(before.size, line.size) > scale.body * _LARGER
-    if step > (before.size * 1.6 if large else max(pitch * 1.35, before.size * 1.25)):
-        return True
-    if abs(line.size - before.size) > 0.12 * max(before.size, line.size):
-        return True
-    if line.bold is not before.bold and (len(before.text) < _HEADING_CHARS and len(paragraph) < 4):
-        return True
-    if _ITEM.match(line.text):
-        return True
-    # An indented first line, behind a line that ends a sentence.
-    return line.left - before.left > 0.8 * line.size and len(paragraph) > 1 and bool(_SENTENCE_END.search(before.text))
-
-
-def _joined(paragraph: Sequence[Line], words: frozenset[str]) -> str:
-    """The paragraph's text: lines that fill it run on, shorter ones keep their break, as in tables and addresses."""
-    right = max(line.right for line in paragraph)
-    text = paragraph[0].text
-    for before, line in itertools.pairwise(paragraph):
-        if text.endswith((SOFT_HYPHEN, "-")) and text[-2:-1].isalpha():
-            text = _mended(text[:-1], line.text, words)
-        elif _IDEOGRAPH.match(text[-1]) and _IDEOGRAPH.match(line.text[0]):
-            text += line.text
-        else:
-            # Had the next word found room, whoever set the line broke it on purpose.
-            letter = (before.right - before.left) / len(before.text)
-            next_word = letter * (1 + len(line.text.split(" ", 1)[0]))
-            text += (" " if right - before.right < 1.2 * next_word else "\n") + line.text
-    return text.replace(SOFT_HYPHEN, "-")
-
-
-def _mended(text: str, rest: str, words: frozenset[str]) -> str:
-    """A word that a hyphen parts at the end of a line, with the hyphen only where the document writes it elsewhere."""
-    head, tail = _WORD_BEFORE.search(text), _WORD.match(rest)
-    if not head or not tail or not rest[0].islower():
-        return f"{text}-{rest}"
-    left, right = head.group().lower(), tail.group().lower()
-    if f"{left}-{right}" in words or ("-" in left and left + right not in words):
-        return f"{text}-{rest}"
-    return text + rest
-
-
-def _vocabulary(lines: Iterable[Line]) -> frozenset[str]:
-    """The words of the document that stand within a line, in lower case."""
-    return frozenset(word.lower() for line in lines for word in _WORD.findall(line.text))

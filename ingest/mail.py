@@ -1,18 +1,28 @@
-"""Mail: headers, body and the names of attachments."""
+"""Mail: headers, body, and what is attached to it."""
 
 import codecs
 import email
 import email.policy
-from dataclasses import dataclass
+import email.utils
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 
 from ingest.blocks import Blocks
-from ingest.elements import fill_from_html
+from ingest.charsets import declared
 from ingest.text import decode
+from ingest.webpage import fill_from_html
 from rag.errors import EmptyDocument, UnreadableDocument
 from rag.types import Document, Kind
 
-_SHOWN_HEADERS = ("From", "To", "Cc", "Date", "Subject")
+SHOWN_HEADERS = ("From", "To", "Cc", "Date", "Subject")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file in a message, by the name it goes by there (no path, "" never)."""
+
+    name: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,7 @@ class Mail:
     headers: tuple[tuple[str, str], ...]
     text: str
     html: str
-    attachments: tuple[str, ...]
+    attachments: tuple[Attachment, ...]
 
 
 def read_mail(data: bytes, source: str) -> Mail:
@@ -37,15 +47,18 @@ def read_mail(data: bytes, source: str) -> Mail:
         # UTF-16: not as mail travels, but as some programs save it.
         data = decode(data, source).encode()
     message = email.message_from_bytes(data, policy=email.policy.default)
-    headers = tuple((name, value) for name in _SHOWN_HEADERS if (value := _header(message, name)))
+    headers = shown_headers(message)
     if not headers and not message.get("MIME-Version"):
         raise UnreadableDocument(f"{source} is not a mail message: it has no From, To, Date or Subject")
-    text, html, attachments = "", "", []
+    if message.get_content_type() == "multipart/encrypted":
+        raise UnreadableDocument(f"{source} is an encrypted mail; save its text from the program that can read it")
+    text, html = "", ""
+    attachments: list[Attachment] = []
     for part in _leaves(message):
         name = _file_name(part)
         kind = part.get_content_type()
         if name or part.get_content_disposition() == "attachment" or kind not in {"text/plain", "text/html"}:
-            attachments.append(name or kind)
+            attachments.append(Attachment(name or kind.replace("/", "."), _content(part)))
         elif kind == "text/plain":
             text = f"{text}\n\n{_words(part, source)}".strip()
         else:
@@ -62,6 +75,23 @@ def _leaves(message: EmailMessage) -> list[EmailMessage]:
     return [leaf for part in parts if isinstance(part, EmailMessage) for leaf in _leaves(part)]
 
 
+def shown_headers(message: EmailMessage) -> tuple[tuple[str, str], ...]:
+    """The headers that a reader wants to see, those that the message has."""
+    return tuple((name, value) for name in SHOWN_HEADERS if (value := _header(message, name)))
+
+
+def _content(part: EmailMessage) -> bytes:
+    """What an attachment holds; of a mail, the mail as a file."""
+    payload = part.get_payload()
+    if isinstance(payload, list):
+        try:
+            return b"\n".join(inner.as_bytes() for inner in payload if isinstance(inner, EmailMessage))
+        except (LookupError, ValueError, TypeError, AttributeError):
+            return b""  # the standard library cannot write down every mail that it can read
+    content = part.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""
+
+
 def _header(message: EmailMessage, name: str) -> str:
     try:
         return " ".join(str(message.get(name, "")).split())
@@ -75,24 +105,35 @@ def _file_name(part: EmailMessage) -> str:
     if part.get_content_type() == "message/rfc822":
         inner = part.get_payload()
         if isinstance(inner, list) and inner and isinstance(inner[0], EmailMessage):
-            return _header(inner[0], "Subject") or "a mail"
-    return part.get_filename() or ""
+            return f"{_header(inner[0], 'Subject') or 'mail'}.eml".replace("/", "_")
+    try:
+        name = part.get_filename() or ""
+    except (ValueError, IndexError, AttributeError, TypeError, LookupError):
+        return "unnamed"  # as above: the standard library trips over a malformed header
+    return " ".join(name.replace("/", "_").replace("\\", "_").split())
 
 
 def _words(part: EmailMessage, source: str) -> str:
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
-    charset = part.get_content_charset() or "utf-8"
-    try:
-        return data.decode(charset).replace("\r\n", "\n").replace("\r", "\n")
-    except (LookupError, UnicodeDecodeError):
-        # The charset is unknown or not the true one.
-        return decode(data, source)
+    text = declared(data, part.get_content_charset() or "utf-8")
+    # Where the charset is unknown or not the true one, it is guessed.
+    return decode(data, source) if text is None else text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_mail(data: bytes, source: str) -> Document:
     """A message: its subject as heading, its headers, its body, the names of what is attached."""
+    return as_document(read_mail(data, source), source)
+
+
+def parse_mail_whole(data: bytes, source: str) -> tuple[Document, list[Attachment]]:
+    """A message and the files attached to it."""
     mail = read_mail(data, source)
+    return as_document(mail, source), list(mail.attachments)
+
+
+def as_document(mail: Mail, source: str) -> Document:
+    """The message as a document; sender, recipients and date are its metadata. Raises EmptyDocument."""
     blocks = Blocks()
     blocks.stand_below(mail.subject)
     for name, value in mail.headers:
@@ -101,6 +142,15 @@ def parse_mail(data: bytes, source: str) -> Document:
         fill_from_html(blocks, mail.html, below=1)
     for paragraph in mail.text.split("\n\n"):
         blocks.add(paragraph)
-    for name in mail.attachments:
-        blocks.add(f"Attachment: {name}", Kind.LIST_ITEM)
-    return blocks.document(source, mail.subject, "mail")
+    for attachment in mail.attachments:
+        blocks.add(f"Attachment: {attachment.name}", Kind.LIST_ITEM)
+    return replace(blocks.document(source, mail.subject, "mail"), metadata=_metadata(mail))
+
+
+def _metadata(mail: Mail) -> dict[str, str]:
+    known = {name.lower(): value for name, value in mail.headers if name in {"From", "To", "Date"}}
+    try:
+        known["date"] = email.utils.parsedate_to_datetime(known["date"]).isoformat()
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
+        known.pop("date", None)
+    return known

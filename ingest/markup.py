@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ingest.blocks import Blocks, one_line
-from ingest.elements import fill_from_html
 from ingest.text import decode, parse_text
+from ingest.webpage import fill_from_html
 from rag.errors import EmptyDocument
 from rag.types import Document, Kind
 

@@ -23,7 +23,8 @@ class ReadOptions:
 
     With any of the three record fields set, a JSON Lines, JSON, CSV or TSV file is one document a record: `record_id`
     names the field with its identity, `record_text` those with its text (empty: all that look like text),
-    `record_title` the one with its title; nested fields are dotted. `ocr` False leaves text in images unread.
+    `record_title` the one with its title; nested fields are dotted. `ocr` False leaves text in images unread;
+    `ocr_languages` names those that it is in, as Tesseract does ("deu+eng").
     `max_document_bytes` bounds one document, `max_bytes` all that one file unpacks to, `max_ratio` the unpacked size
     against the packed one, `max_members` and `max_depth` what is inside a file and inside of that.
     """
@@ -32,6 +33,7 @@ class ReadOptions:
     record_text: tuple[str, ...] = ()
     record_title: str | None = None
     ocr: bool = True
+    ocr_languages: str = ""
     max_document_bytes: int = 256 * _MIB
     max_bytes: int = 4096 * _MIB
     max_ratio: int = 200

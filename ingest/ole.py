@@ -1,5 +1,7 @@
-"""Office files from before 2007 and Outlook's messages: what the streams in them say. The only door to olefile."""
+"""Office files from before 2007 and Outlook's messages: the streams in them. The only door to olefile."""
 
+import io
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from rag.errors import UnreadableDocument
@@ -29,3 +31,19 @@ def ole_kind(stream: BinaryIO, source: str) -> str:
     if "encryptedpackage" in names:
         raise UnreadableDocument(f"{source} is encrypted; save it without a password")
     return next((kind for name, kind in _STREAMS.items() if name in names), ".ole")
+
+
+def streams(data: bytes, source: str, names: Iterable[str]) -> dict[str, bytes]:
+    """The streams of these names that stand at the top of the file, those that it has.
+
+    Raises UnreadableDocument for a damaged container, and for an encrypted one.
+    """
+    import olefile
+
+    try:
+        with olefile.OleFileIO(io.BytesIO(data)) as ole:
+            if ole.exists("EncryptedPackage"):
+                raise UnreadableDocument(f"{source} is encrypted; save it without a password")
+            return {name: ole.openstream(name).read() for name in names if ole.exists(name)}
+    except (OSError, ValueError, IndexError, KeyError, TypeError, RecursionError, OverflowError) as exc:
+        raise UnreadableDocument(f"{source} is a damaged Office file: {exc}") from exc

@@ -9,32 +9,43 @@ from typing import BinaryIO, cast
 
 from ingest.archive import ARCHIVES, DAMAGE, PACKED, members, name_inside, unpacked, unpacked_size
 from ingest.asciidoc import parse_asciidoc
-from ingest.attachments import mail_and_attachments
+from ingest.attachments import mail_and_attachments, msg_and_attachments
 from ingest.blocks import one_line
 from ingest.code import LANGUAGES, parse_code
 from ingest.detect import HEAD_BYTES, ZIPPED, kind_of, marked, suffix_of
-from ingest.elements import parse_docx, parse_epub, parse_html, parse_odt, parse_pptx
+from ingest.elements import parse_docx
+from ingest.epub import parse_epub
+from ingest.iwork import parse_key, parse_numbers, parse_pages
 from ingest.mail import parse_mail
 from ingest.mailbox import messages
 from ingest.markdown import parse_markdown
 from ingest.markup import parse_xml
 from ingest.members import REST, Budget, Member, Names, ReadOptions, Unread
 from ingest.notebook import parse_notebook
+from ingest.ocr import IMAGE_SUFFIXES, parse_image
+from ingest.opendocument import parse_odp, parse_ods, parse_odt
 from ingest.org import parse_org
+from ingest.outlook import parse_msg
 from ingest.pdf import parse_pdf
+from ingest.powerpoint97 import parse_ppt
 from ingest.record_files import RECORD_KINDS, record_documents
 from ingest.records import parse_csv, parse_json, parse_json_lines
 from ingest.rst import parse_rst
-from ingest.sheets import parse_xlsx
+from ingest.rtf import parse_rtf
+from ingest.sheets import parse_xls, parse_xlsx
+from ingest.slides import parse_pptx
 from ingest.subtitles import parse_subtitles
 from ingest.tex import parse_tex
 from ingest.text import looks_binary, parse_text
+from ingest.webpage import parse_html
+from ingest.word97 import parse_doc
 from rag.errors import EmptyDocument, ParseError, TooBig, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
 
 __all__ = ["SUFFIXES", "ReadOptions", "Unread", "parse", "read_all", "supported"]
 
 Reader = Callable[[bytes, str], Document]
+OcrReader = Callable[[bytes, str, bool, str], Document]
 AttachmentReader = Callable[[bytes, str], tuple[Document, list[tuple[str, bytes]]]]
 
 _DEFAULTS = ReadOptions()
@@ -187,6 +198,8 @@ def _guarded(records: Iterator[Document | Unread], source: str) -> Iterator[Docu
 
 def _one(data: bytes, kind: str, source: str, budget: Budget) -> Document:
     reader = _READERS.get(kind)
+    if with_ocr := _OCR_READERS.get(kind):
+        reader = partial(_read_images, with_ocr, budget.options)
     if reader is None and kind not in _BINARY_KINDS and not looks_binary(data[:HEAD_BYTES]):
         reader = parse_text  # a text with a suffix of its own
     if reader is None:
@@ -200,6 +213,10 @@ def _one(data: bytes, kind: str, source: str, budget: Budget) -> Document:
         raise TooBig(f"{source}: {exc}") from exc
     except Exception as exc:
         raise _as_parse_error(exc, kind, source) from exc
+
+
+def _read_images(reader: OcrReader, options: ReadOptions, data: bytes, source: str) -> Document:
+    return reader(data, source, options.ocr, options.ocr_languages)
 
 
 def _as_parse_error(exc: Exception, kind: str, source: str) -> Exception:
@@ -253,24 +270,42 @@ _READERS: dict[str, Reader] = {
     ".vtt": parse_subtitles,
     ".srt": parse_subtitles,
     **{suffix: partial(parse_code, language=language) for suffix, language in LANGUAGES.items()},
-    ".pdf": parse_pdf,
     ".docx": parse_docx,
     ".pptx": parse_pptx,
     ".xlsx": parse_xlsx,
     ".xlsm": parse_xlsx,
     ".epub": parse_epub,
     ".odt": parse_odt,
+    ".odp": parse_odp,
+    ".ods": parse_ods,
+    ".msg": parse_msg,
+    ".doc": parse_doc,
+    ".ppt": parse_ppt,
+    ".xls": parse_xls,
+    ".rtf": parse_rtf,
+    ".pages": parse_pages,
+    ".key": parse_key,
+    ".numbers": parse_numbers,
     ".eml": parse_mail,
     ".mht": parse_mail,
     ".mhtml": parse_mail,
 }
+# What may be scanned: these readers take whether to read images, and the languages to read them in.
+_OCR_READERS: dict[str, OcrReader] = {".pdf": parse_pdf, **dict.fromkeys(IMAGE_SUFFIXES, parse_image)}
 # Read these with what is attached to them; the reader gives the document, and names and contents in order.
 _WITH_ATTACHMENTS: dict[str, AttachmentReader] = {
     ".eml": mail_and_attachments,
     ".mht": mail_and_attachments,
     ".mhtml": mail_and_attachments,
+    ".msg": msg_and_attachments,
 }
-SUFFIXES = frozenset(_READERS) | PACKED | ARCHIVES | {".tgz", ".tbz2", ".txz", ".mbox", ".docm", ".dotx", ".pptm"}
+SUFFIXES = (
+    frozenset(_READERS)
+    | frozenset(_OCR_READERS)
+    | PACKED
+    | ARCHIVES
+    | {".tgz", ".tbz2", ".txz", ".mbox", ".docm", ".dotx", ".pptm"}
+)
 # Kinds that are told by their content and are never text, whether or not there is a reader for them here.
 _BINARY_KINDS = frozenset(
     ".bin .zip .tar .7z .rar .sqlite .a .elf .ole .odf .xlsb .pages .key .numbers .doc .xls .ppt .msg .rtf .ods .odp "

@@ -25,6 +25,7 @@ RagError                       exit code 1
 │   ├── UnsupportedFormat      no reader for this kind of file
 │   ├── UnreadableDocument     damaged, encrypted, or not what its name says
 │   ├── TooBig                 it exceeds a limit of size, number or depth
+│   ├── NeedsOcr               it shows images of text, and nothing is installed that reads those
 │   └── EmptyDocument          it holds no text
 └── EngineError                exit code 5: the embedded engine
     ├── EngineStartFailed      it did not come up
@@ -140,6 +141,10 @@ class UnsupportedFormat(ParseError):
 
 class UnreadableDocument(ParseError):
     """The file is damaged, encrypted, or not what its name says."""
+
+
+class NeedsOcr(ParseError):
+    """The file shows images of text, and nothing is installed that reads those."""
 
 
 class EmptyDocument(ParseError):

@@ -22,10 +22,14 @@ rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate
 rag.cli.common
-ingest.members ingest.blocks ingest.text ingest.slices ingest.front_matter ingest.layout ingest.docx ingest.elements
-ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets
+ingest.page ingest.paragraphs ingest.tables
+ingest.members ingest.blocks ingest.charsets ingest.numbers ingest.text ingest.slices ingest.front_matter
+ingest.layout ingest.grid ingest.package ingest.ole
+ingest.charts ingest.formula ingest.docx ingest.elements ingest.webpage
+ingest.ocr ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets ingest.slides
+ingest.rtf ingest.outlook ingest.word97 ingest.powerpoint97 ingest.opendocument ingest.epub ingest.iwork
 ingest.rst ingest.org ingest.asciidoc ingest.tex ingest.code ingest.subtitles ingest.markup ingest.notebook
-ingest.ole ingest.detect ingest.archive ingest.mailbox ingest.attachments ingest.record_files
+ingest.detect ingest.archive ingest.mailbox ingest.attachments ingest.record_files
 ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
@@ -50,12 +54,16 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "tiktoken": "rag.tokens",
     "watchfiles": "ingest.watch",
     "unstructured": "ingest.elements",
-    "spacy": "ingest.elements",
     "openpyxl": "ingest.sheets",
+    "xlrd": "ingest.sheets",
+    "pptx": "ingest.slides",
+    "olefile": "ingest.ole",
+    "oxmsg": "ingest.outlook",
     "pypdfium2": "ingest.pdf",
+    "pytesseract": "ingest.ocr",
+    "PIL": "ingest.ocr",
     "markdown_it": "ingest.markdown",
     "chardet": "ingest.text",
-    "olefile": "ingest.ole",
     "pylatexenc": "ingest.tex",
     "xllamacpp": "rag.engine.worker",
     "huggingface_hub": "rag.engine.hub",

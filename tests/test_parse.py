@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
@@ -15,6 +14,7 @@ import pptx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from office_files import e_book, open_document, zipped
 
 from ingest.parse import SUFFIXES, parse, supported
 from rag.errors import EmptyDocument, ParseError, UnreadableDocument, UnsupportedFormat
@@ -224,16 +224,16 @@ def test_xlsx_says_what_the_cells_say(read: Read) -> None:
     document = read("parts.xlsx", saved(book))
     assert [(piece.page, text) for piece, (_, text) in zip(document.pieces, shown(document), strict=True)] == [
         (1, "Prices"),
-        (1, "| Part | Price | Since"),
-        (1, "| N/A | 3 | 2024-05-01"),
-        (1, "| Bolt M8 | 3.14159265 | 2024-05-01 12:30:00"),
-        (1, "|  | 0.3"),
+        (1, "Part | Price | Since"),
+        (1, "N/A | 3 | 2024-05-01"),
+        (1, "Bolt M8 | 3.14159265 | 2024-05-01 12:30:00"),
+        (1, "| 0.3"),
         (2, "Stock"),
         (2, "Count"),
         (2, "1000000"),
     ]
     assert document.pieces[2].headings == ("Prices",)
-    assert document.pieces[2].table_header == "| Part | Price | Since"
+    assert document.pieces[2].table_header == "Part | Price | Since"
     assert document.pieces[2].kind is Kind.ROW
 
 
@@ -251,7 +251,7 @@ def test_html(read: Read) -> None:
     assert document.title == "Pump page"
     assert shown(document) == [
         ("heading", "Pump"),
-        ("paragraph", "First bold text."),
+        ("paragraph", "First bold\ntext."),
         ("heading", "Parts"),
         ("list_item", "Nut"),
         ("list_item", "Small nut"),
@@ -343,32 +343,27 @@ def test_pptx(read: Read) -> None:
     ]
 
 
-def zipped(parts: dict[str, str]) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, text in parts.items():
-            archive.writestr(name, text)
-    return target.getvalue()
-
-
-def by_pandoc(kind: str, words: str, folder: Path) -> bytes:
-    import pypandoc
-
-    target = folder / f"made.{kind}"
-    pypandoc.convert_text(words, kind, format="markdown", outputfile=str(target))
-    return target.read_bytes()
+@pytest.fixture
+def odt() -> bytes:
+    rows = "".join(
+        "<table:table-row>"
+        + "".join(f"<table:table-cell><text:p>{words}</text:p></table:table-cell>" for words in cells)
+        + "</table:table-row>"
+        for cells in (("Part", "Price"), ("Nut", "1.50"))
+    )
+    return open_document(
+        "text",
+        '<text:h text:outline-level="1">Pump</text:h><text:p>It moves water.</text:p><text:h '
+        'text:outline-level="2">Parts</text:h><text:list><text:list-item><text:p>A nut.</text:p></text:list-item>'
+        "</text:list>"
+        f"<table:table>{rows}</table:table>",
+    )
 
 
 @pytest.fixture
-def odt(tmp_path: Path) -> bytes:
-    table = "| Part | Price |\n|---|---|\n| Nut | 1.50 |\n"
-    return by_pandoc("odt", f"# Pump\n\nIt moves water.\n\n## Parts\n\n- A nut.\n\n{table}", tmp_path)
-
-
-@pytest.fixture
-def epub(tmp_path: Path) -> bytes:
-    words = "---\ntitle: The book\n---\n\n# One\n\nFirst chapter.\n\n## Deeper\n\nMore.\n\n# Two\n\nSecond chapter.\n"
-    return by_pandoc("epub", words, tmp_path)
+def epub() -> bytes:
+    one = "<h1>One</h1><p>First chapter.</p><h2>Deeper</h2><p>More.</p>"
+    return e_book("The book", {"one.xhtml": one, "two.xhtml": "<h1>Two</h1><p>Second chapter.</p>"})
 
 
 def test_epub(read: Read, epub: bytes) -> None:
