@@ -103,7 +103,7 @@ class _Walker:
             self._line.append(" ".join(element.itertext()))
         elif heading := _HEADING.fullmatch(tag):
             self.flush(kind)
-            words = _flat(element).replace("\n", " ").rstrip("¶# ")
+            words = _flat(element).replace("\n", " ").strip("¶# \u200b")
             self._blocks.heading(words, int(heading[1]) + self._below)
         elif tag == "pre":
             self.flush(kind)

@@ -160,6 +160,14 @@ def test_msg_bodies_in_html_and_rich_text() -> None:
         parse_msg(outlook({**MESSAGE, 0x007D: headers}), "a.msg")
 
 
+def test_a_stream_that_claims_gigabytes() -> None:
+    data = bytearray(outlook({**MESSAGE, 0x1000: "words " * 1000}))
+    at = data.index("__substg1.0_1000001F".encode("utf-16-le"))
+    data[at + 120 : at + 124] = b"\xff\xff\xff\x7f"
+    with pytest.raises(UnreadableDocument, match="longer than the file"):
+        parse_msg(bytes(data), "a.msg")
+
+
 def test_packed_rich_text() -> None:
     # The example of the format's own description.
     packed = bytes.fromhex(
