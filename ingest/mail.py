@@ -129,10 +129,10 @@ def parse_mail(data: bytes, source: str) -> Document:
     return as_document(read_mail(data, source), source)
 
 
-def parse_mail_whole(data: bytes, source: str) -> tuple[Document, list[Attachment]]:
-    """A message and the files attached to it."""
+def parse_mail_whole(data: bytes, source: str) -> tuple[Document, list[tuple[str, bytes]]]:
+    """A message, and the names and contents of the files attached to it."""
     mail = read_mail(data, source)
-    return as_document(mail, source), list(mail.attachments)
+    return as_document(mail, source), [(file.name, file.data) for file in mail.attachments]
 
 
 def as_document(mail: Mail, source: str) -> Document:

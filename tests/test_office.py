@@ -144,7 +144,7 @@ def test_msg() -> None:
         'From: "Ann" <ann@example.org>\nTo: Bob <bob@example.org>, Zoë <zoe@example.org>\nSubject: Wärmepumpe\n\n'
         "Dear Bob,\n\nthe pump is here.\n\nAttachment: offer.pdf\nAttachment: a_b.txt"
     )
-    assert [(file.name, file.data) for file in attachments] == [("offer.pdf", b"%PDF-1.4"), ("a_b.txt", b"words")]
+    assert attachments == [("offer.pdf", b"%PDF-1.4"), ("a_b.txt", b"words")]
     assert document.metadata["from"] == '"Ann" <ann@example.org>'
 
 
@@ -461,9 +461,9 @@ def test_mail_hands_out_its_attachments() -> None:
     mail.add_attachment(b"\x00\x01", maintype="application", subtype="octet-stream", filename="../x.bin")
     mail.add_attachment(inner)
     document, attachments = parse_mail_whole(bytes(mail), "a.eml")
-    assert [file.name for file in attachments] == [".._x.bin", "Inner_one.eml"]
-    assert attachments[0].data == b"\x00\x01"
-    assert parse_mail(attachments[1].data, "inner").text.endswith("Deep words")
+    assert [name for name, _ in attachments] == [".._x.bin", "Inner_one.eml"]
+    assert attachments[0][1] == b"\x00\x01"
+    assert parse_mail(attachments[1][1], "inner").text.endswith("Deep words")
     assert document.metadata == {
         "from": "Ann <ann@example.org>",
         "to": "bob@example.org",
