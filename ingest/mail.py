@@ -14,6 +14,8 @@ from ingest.webpage import fill_from_html
 from rag.errors import EmptyDocument, UnreadableDocument
 from rag.types import Document, Kind
 
+# The standard library's parser of addresses takes time by the square of their length: minutes for a megabyte.
+_LONGEST_HEADER = 20_000
 SHOWN_HEADERS = ("From", "To", "Cc", "Date", "Subject")
 
 
@@ -93,12 +95,13 @@ def _content(part: EmailMessage) -> bytes:
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    try:
-        return " ".join(str(message.get(name, "")).split())
-    except (ValueError, IndexError, AttributeError, TypeError):
-        # The standard library's header parser trips over some malformed addresses and dates; the raw words remain.
-        raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
-        return " ".join(str(raw).split())
+    raw = str(next((value for key, value in message.raw_items() if key.lower() == name.lower()), ""))
+    if len(raw) <= _LONGEST_HEADER:
+        try:
+            return " ".join(str(message.get(name, "")).split())
+        except (ValueError, IndexError, AttributeError, TypeError):
+            pass  # the standard library's header parser trips over some malformed addresses and dates
+    return " ".join(raw.split())
 
 
 def _file_name(part: EmailMessage) -> str:
@@ -126,10 +129,10 @@ def parse_mail(data: bytes, source: str) -> Document:
     return as_document(read_mail(data, source), source)
 
 
-def parse_mail_whole(data: bytes, source: str) -> tuple[Document, list[Attachment]]:
-    """A message and the files attached to it."""
+def parse_mail_whole(data: bytes, source: str) -> tuple[Document, list[tuple[str, bytes]]]:
+    """A message, and the names and contents of the files attached to it."""
     mail = read_mail(data, source)
-    return as_document(mail, source), list(mail.attachments)
+    return as_document(mail, source), [(file.name, file.data) for file in mail.attachments]
 
 
 def as_document(mail: Mail, source: str) -> Document:

@@ -42,6 +42,11 @@ def streams(data: bytes, source: str, names: Iterable[str]) -> dict[str, bytes]:
 
     try:
         with olefile.OleFileIO(io.BytesIO(data)) as ole:
+            entries = [entry for entry in ole.direntries if entry and entry.entry_type != olefile.STGTY_STORAGE]
+            # Small streams count twice: they stand in one that belongs to the root.
+            if sum(entry.size for entry in entries) > 3 * len(data):
+                # Chains of sectors that run in circles: olefile would read gigabytes out of kilobytes.
+                raise UnreadableDocument(f"{source} is a damaged Office file: its streams are longer than the file")
             if ole.exists("EncryptedPackage"):
                 raise UnreadableDocument(f"{source} is encrypted; save it without a password")
             return {name: ole.openstream(name).read() for name in names if ole.exists(name)}

@@ -30,13 +30,13 @@ def parse_msg(data: bytes, source: str) -> Document:
     return parse_msg_whole(data, source)[0]
 
 
-def parse_msg_whole(data: bytes, source: str) -> tuple[Document, list[Attachment]]:
-    """A message and the files attached to it.
+def parse_msg_whole(data: bytes, source: str) -> tuple[Document, list[tuple[str, bytes]]]:
+    """A message, and the names and contents of the files attached to it.
 
     Raises UnreadableDocument (encrypted, damaged), EmptyDocument, and what python-oxmsg raises on a damaged file.
     """
     mail = read_msg(data, source)
-    return as_document(mail, source), list(mail.attachments)
+    return as_document(mail, source), [(file.name, file.data) for file in mail.attachments]
 
 
 def read_msg(data: bytes, source: str) -> Mail:

@@ -39,7 +39,7 @@ _FILE_NAME = re.compile(r"\S+\.(?:png|jpe?g|gif|svg|webp)", re.IGNORECASE)
 _DEEPEST = 200
 _LONGEST_CELL = 400  # characters on average: longer ones are the columns of a page
 _MOST_SPANNED = 1_000
-_MOST_CELLS = 1_000_000
+_MOST_CELLS = 200_000  # empty or repeated ones included
 
 
 def parse_html(data: bytes, source: str) -> Document:
@@ -103,7 +103,7 @@ class _Walker:
             self._line.append(" ".join(element.itertext()))
         elif heading := _HEADING.fullmatch(tag):
             self.flush(kind)
-            words = _flat(element).replace("\n", " ").rstrip("¶# ")
+            words = _flat(element).replace("\n", " ").strip("¶# \u200b")
             self._blocks.heading(words, int(heading[1]) + self._below)
         elif tag == "pre":
             self.flush(kind)
@@ -239,16 +239,17 @@ def _rows(table: "HtmlElement") -> list[list[str]]:
         for cell in row.iterchildren("td", "th"):
             _hang(cells, hanging)
             words, at = _flat(cell), len(cells)
-            covered = _span(cell, "colspan")
+            # A page may claim spans without end; past the limit its cells stand where they are.
+            covered = _span(cell, "colspan") if made < _MOST_CELLS else 1
+            below = _span(cell, "rowspan") - 1 if made < _MOST_CELLS else 0
             cells += [words, *[""] * (covered - 1)]
-            if (below := _span(cell, "rowspan")) > 1:
-                hanging.update(
-                    {at + step: (below - 1, "" if step or not repeats(words) else words) for step in range(covered)}
-                )
+            if below:
+                hanging[at] = (below, words if repeats(words) else "")
+                hanging.update({at + step: (below, "") for step in range(1, covered)})
         _hang(cells, hanging)
         made += len(cells)
         if made > _MOST_CELLS:
-            break
+            hanging.clear()
         rows.append(cells)
     return rows
 

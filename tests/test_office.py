@@ -144,7 +144,7 @@ def test_msg() -> None:
         'From: "Ann" <ann@example.org>\nTo: Bob <bob@example.org>, Zoë <zoe@example.org>\nSubject: Wärmepumpe\n\n'
         "Dear Bob,\n\nthe pump is here.\n\nAttachment: offer.pdf\nAttachment: a_b.txt"
     )
-    assert [(file.name, file.data) for file in attachments] == [("offer.pdf", b"%PDF-1.4"), ("a_b.txt", b"words")]
+    assert attachments == [("offer.pdf", b"%PDF-1.4"), ("a_b.txt", b"words")]
     assert document.metadata["from"] == '"Ann" <ann@example.org>'
 
 
@@ -158,6 +158,14 @@ def test_msg_bodies_in_html_and_rich_text() -> None:
     headers = "Content-Type: multipart/encrypted\r\nFrom: ann@example.org\r\n"
     with pytest.raises(UnreadableDocument, match="encrypted"):
         parse_msg(outlook({**MESSAGE, 0x007D: headers}), "a.msg")
+
+
+def test_a_stream_that_claims_gigabytes() -> None:
+    data = bytearray(outlook({**MESSAGE, 0x1000: "words " * 1000}))
+    at = data.index("__substg1.0_1000001F".encode("utf-16-le"))
+    data[at + 120 : at + 124] = b"\xff\xff\xff\x7f"
+    with pytest.raises(UnreadableDocument, match="longer than the file"):
+        parse_msg(bytes(data), "a.msg")
 
 
 def test_packed_rich_text() -> None:
@@ -453,9 +461,9 @@ def test_mail_hands_out_its_attachments() -> None:
     mail.add_attachment(b"\x00\x01", maintype="application", subtype="octet-stream", filename="../x.bin")
     mail.add_attachment(inner)
     document, attachments = parse_mail_whole(bytes(mail), "a.eml")
-    assert [file.name for file in attachments] == [".._x.bin", "Inner_one.eml"]
-    assert attachments[0].data == b"\x00\x01"
-    assert parse_mail(attachments[1].data, "inner").text.endswith("Deep words")
+    assert [name for name, _ in attachments] == [".._x.bin", "Inner_one.eml"]
+    assert attachments[0][1] == b"\x00\x01"
+    assert parse_mail(attachments[1][1], "inner").text.endswith("Deep words")
     assert document.metadata == {
         "from": "Ann <ann@example.org>",
         "to": "bob@example.org",
