@@ -176,11 +176,7 @@ def _follow(
     """Run, and run again after changes, until Ctrl-C: between two runs it is the way to end, within one a break."""
     from ingest.watch import follow
 
-    is_working = True
-
     def again() -> None:
-        nonlocal is_working
-        is_working = True
         try:
             once(again=True)
         except ServerError:
@@ -188,21 +184,20 @@ def _follow(
             raise
         finally:
             if not isinstance(sys.exception(), KeyboardInterrupt):
-                is_working = False
+                shown.is_busy = False
 
+    trouble = ""
     try:
-        trouble = ""
         try:
             once()
         except ServerError as exc:
-            trouble = str(exc)
+            trouble, shown.is_busy = str(exc), False
             base.close()
         shown.following()
-        is_working = False
         notify(f"Watching {', '.join(map(str, paths))}. Ctrl-C ends it.")
         follow(paths, base.path, again, notify, trouble=trouble)
     except KeyboardInterrupt:
-        if is_working:
+        if shown.is_busy:
             raise
         notify("Stopped watching.")
         sys.exit(0)

@@ -12,13 +12,13 @@ class Lines:
     """Plain lines: failures on stderr, the closing line on stdout.
 
     `verbose` prints every outcome, `quiet` failures alone. `kept` counts the documents that this run has changed so
-    far, which stay if it is interrupted. After `following` only what is new is told: no file that stayed as it was, no
-    failure for the second time, no line for nothing.
+    far, which stay if it is interrupted; `is_busy` is whether there is something to interrupt. After `following` only
+    what is new is told: no file that stayed as it was, no failure for the second time, no line for nothing.
     """
 
     def __init__(self, *, verbose: bool = False, quiet: bool = False, dry_run: bool = False) -> None:
         self.verbose, self.quiet, self.dry_run = verbose, quiet, dry_run
-        self.follows = False
+        self.follows = self.is_busy = False
         self.kept = 0
         self._failures: dict[str, str] = {}
 
@@ -36,6 +36,7 @@ class Lines:
 
     def plan(self, total: int) -> None:
         """So many outcomes will come."""
+        self.is_busy = True
 
     def progress(self, progress: Progress) -> None:
         """The run has come so far."""
@@ -49,6 +50,7 @@ class Lines:
 
     def report(self, report: IngestReport) -> None:
         """The run is over."""
+        self.is_busy = False
         if self.quiet or (self.follows and not report.changed):
             return
         if self.verbose:
@@ -114,6 +116,7 @@ class Bar(Lines):
 
     def plan(self, total: int) -> None:
         """So many outcomes will come."""
+        super().plan(total)
         self._bar.reset(self._task, total=total, description="comparing")
 
     def progress(self, progress: Progress) -> None:
@@ -161,11 +164,13 @@ class Json(Lines):
 
     def plan(self, total: int) -> None:
         """So many outcomes will come."""
+        super().plan(total)
         if not self.follows:
             print_json({"event": "plan", "total": total})
 
     def report(self, report: IngestReport) -> None:
         """The run is over."""
+        self.is_busy = False
         if not self.follows or report.changed:
             print_json(report.to_dict())
 

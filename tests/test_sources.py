@@ -88,6 +88,14 @@ def test_a_folder_below_a_known_root_is_named_from_it(docs: Path) -> None:
     assert not scope.covers("docs/subway/x.md")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_root_in_other_letters_is_the_same_root(docs: Path) -> None:
+    """On a Mac DOCS is docs; here a link shows what it comes down to, one place under two spellings."""
+    (docs.parent / "DOCS").symlink_to(docs)
+    for given, source in (("DOCS", "docs"), ("DOCS/sub", "docs/sub"), ("DOCS/a.md", "docs/a.md")):
+        assert scopes([docs.parent / given], {"docs": docs})[0].prefix == source
+
+
 def test_two_folders_of_one_name_get_two_roots(docs: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / "docs"
     other.mkdir(parents=True)

@@ -1,14 +1,10 @@
 """A knowledge base's tables on disk: open, create, and read documents."""
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-# Lance warns on stderr about each table that it creates; it reads this once, when it is imported.
-os.environ.setdefault("LANCEDB_LOG", "error")
 
 import lancedb
 import pyarrow as pa
