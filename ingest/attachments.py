@@ -27,8 +27,7 @@ def mail_and_attachments(data: bytes, source: str) -> tuple[Document, list[tuple
 
 def msg_and_attachments(data: bytes, source: str) -> tuple[Document, list[tuple[str, bytes]]]:
     """The same of a message that Outlook saved. Raises what `parse_msg` raises."""
-    document, attached = parse_msg_whole(data, source)
-    return document, [(each.name, each.data) for each in attached]
+    return parse_msg_whole(data, source)
 
 
 def _attachments(message: Message) -> Iterator[tuple[str, bytes]]:
