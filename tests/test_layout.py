@@ -51,6 +51,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "openpyxl": "ingest.sheets",
     "pypdfium2": "ingest.pdf",
     "markdown_it": "ingest.markdown",
+    "orjson": ("rag.lmstudio", "ingest.frames"),
     "chardet": "ingest.text",
     "olefile": "ingest.ole",
     "pylatexenc": "ingest.tex",
