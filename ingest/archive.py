@@ -8,10 +8,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO, cast
 
-from ingest.members import REST, Budget, Counted, Member, Names, Unread
-from rag.errors import TooBig, UnreadableDocument
+from ingest.members import Budget, Counted, Member, Names, Unread
 
 PACKED = frozenset({".gz", ".bz2", ".xz"})
 ARCHIVES = frozenset({".zip", ".tar"})
@@ -43,25 +43,23 @@ def name_inside(name: str) -> str:
 
 
 def members(stream: BinaryIO, kind: str, source: str, budget: Budget) -> Iterator[Member | Unread]:
-    """The files in an archive in their order; encrypted ones, and what is behind a damaged place, as Unread.
+    """The files in an archive in their order, encrypted ones as Unread.
 
     Links, devices, folders, hidden files and the litter of operating systems are left out. A member of a tar has to be
-    read before the next one is asked for. Raises UnreadableDocument where the archive cannot be opened at all.
+    read before the next one is asked for. Raises what DAMAGE names at a damaged place, TooBig at a limit.
     """
-    found = _zipped(stream, source, budget) if kind == ".zip" else _tarred(stream, source, budget)
-    try:
-        yield from found
-    except TooBig as exc:
-        yield Unread(f"{source}/{REST}", str(exc))
+    return _zipped(stream, source, budget) if kind == ".zip" else _tarred(stream, budget)
+
+
+def unpacked_size(data: bytes) -> int:
+    """What the parts of a zip-based document unpack to, in bytes: no reader gets more than is said here."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return sum(info.file_size for info in archive.infolist())
 
 
 def _zipped(stream: BinaryIO, source: str, budget: Budget) -> Iterator[Member | Unread]:
     names = Names()
-    try:
-        archive = zipfile.ZipFile(stream)
-    except DAMAGE as exc:
-        raise UnreadableDocument(f"{source} is a damaged archive: {exc}") from exc
-    with archive:
+    with zipfile.ZipFile(stream) as archive:
         for info in archive.infolist():
             if info.is_dir() or _is_ignored(info.filename):
                 continue
@@ -70,7 +68,7 @@ def _zipped(stream: BinaryIO, source: str, budget: Budget) -> Iterator[Member | 
             if info.flag_bits & _ENCRYPTED:
                 yield Unread(f"{source}/{name}", "it is encrypted; unpack the archive with its password")
             else:
-                yield Member(name, lambda info=info: _opened(archive, info, budget))  # type: ignore[misc]
+                yield Member(name, partial(_opened, archive, info, budget))
 
 
 def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -> BinaryIO:
@@ -88,24 +86,17 @@ def _true_name(info: zipfile.ZipInfo) -> str:
         return info.filename
 
 
-def _tarred(stream: BinaryIO, source: str, budget: Budget) -> Iterator[Member | Unread]:
+def _tarred(stream: BinaryIO, budget: Budget) -> Iterator[Member | Unread]:
     names = Names()
-    seen = 0
-    try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for info in archive:
-                seen += 1
-                archive.members = []  # type: ignore[attr-defined]  # it would keep all that it has passed
-                if not info.isreg() or _is_ignored(info.name):
-                    continue
-                budget.count_member()
-                inner = archive.extractfile(info)
-                if inner is not None:
-                    yield Member(names.harmless(info.name), lambda inner=inner: cast("BinaryIO", inner))  # type: ignore[misc]
-    except DAMAGE as exc:
-        if not seen:
-            raise UnreadableDocument(f"{source} is a damaged archive: {exc}") from exc
-        yield Unread(f"{source}/{REST}", f"the archive is damaged behind its file number {seen}: {exc}")
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for info in archive:
+            archive.members = []  # type: ignore[attr-defined]  # it would keep all that it has passed
+            if not info.isreg() or _is_ignored(info.name):
+                continue
+            budget.count_member()
+            inner = archive.extractfile(info)
+            if inner is not None:
+                yield Member(names.harmless(info.name), partial(cast, "BinaryIO", inner))
 
 
 def _is_ignored(name: str) -> bool:

@@ -9,7 +9,8 @@ from email.message import EmailMessage, Message
 from ingest.mail import parse_mail
 from rag.types import Document
 
-# Pictures in a letter's head, style sheets of saved pages, proofs of who signed: parts of the mail, not sent with it.
+# What the standard library may raise over malformed headers, and over mails that it can read but not write.
+_MALFORMED = (ValueError, IndexError, AttributeError, TypeError, LookupError)
 _SIGNATURES = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"})
 
 
@@ -32,14 +33,15 @@ def _attachments(message: Message) -> Iterator[tuple[str, bytes]]:
 
 
 def _part(part: EmailMessage) -> Iterator[tuple[str, bytes]]:
+    """What one part holds.
+
+    Pictures in a letter's head, style sheets of saved pages and proofs of who signed belong to the mail itself.
+    """
     kind = part.get_content_type()
-    name = part.get_filename() or ""
+    name = _file_name(part)
     is_attached = part.get_content_disposition() == "attachment"
     if kind == "message/rfc822":
-        inner = part.get_payload()
-        if isinstance(inner, list) and inner and isinstance(inner[0], EmailMessage):
-            subject = str(inner[0].get("Subject", "")).strip().replace("/", "-")
-            yield (name or f"{subject or 'mail'}.eml"), inner[0].as_bytes(policy=email.policy.compat32)
+        yield from _mail(part, name)
         return
     if part.get_content_maintype() == "multipart":
         yield from _attachments(part)
@@ -52,3 +54,22 @@ def _part(part: EmailMessage) -> Iterator[tuple[str, bytes]]:
     payload = part.get_payload(decode=True)
     if isinstance(payload, bytes) and payload:
         yield name or f"attachment{mimetypes.guess_extension(kind) or ''}", payload
+
+
+def _mail(part: EmailMessage, name: str) -> Iterator[tuple[str, bytes]]:
+    inner = part.get_payload()
+    if not isinstance(inner, list) or not inner or not isinstance(inner[0], EmailMessage):
+        return
+    try:
+        subject = str(inner[0].get("Subject", "")).strip().replace("/", "-")
+        content = inner[0].as_bytes(policy=email.policy.compat32)
+    except _MALFORMED:
+        subject, content = "", b""
+    yield name or f"{subject or 'mail'}.eml", content
+
+
+def _file_name(part: EmailMessage) -> str:
+    try:
+        return part.get_filename() or ""
+    except _MALFORMED:
+        return "unnamed"

@@ -5,6 +5,7 @@ section on one page), and runs become chunks: small neighbouring sections togeth
 """
 
 import itertools
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,12 @@ from rag.types import Box, Chunk, Document, Kind, Piece
 SMALLEST_LIMIT = 16
 _BREADCRUMB_LIMIT = 200
 _TABLE_HEADER_LIMIT = 300
+# A run of letters and digits, or lines of one each; five megabytes of them would be 15,000 chunks.
+_DATA = re.compile(
+    r"(?<![A-Za-z\d+/=_-])(?:[A-Za-z\d+/=_-]{1000,}+|(?:[A-Za-z\d+/=_-]{60,}+[ \t]*\n[ \t>]*){15,}+[\w+/=-]*)"
+)
+_DATA_SHOWN = 80
+_DATA_LETTERS = 14  # fewer different ones are a line of dashes, or a gene
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,9 @@ def chunk(document: Document, *, max_tokens: int, count: Callable[[str], int] = 
     that the pieces hold but white space. No chunk crosses a page. A heading starts a chunk and stays with what follows
     it; sections smaller than a third of the limit share a chunk with their neighbours under the same heading where
     they fit. `count` is asked for the text alone, not for its context. A single character that exceeds the limit
-    becomes a chunk of its own. Raises ValueError for a limit below 16.
+    becomes a chunk of its own. Of data written as text (a picture or a key as base64 or hexadecimal digits, a thousand
+    characters and more) only the beginning is in a chunk: there are no words in it to be found by. Raises ValueError
+    for a limit below 16.
     """
     return [chunk for chunk, _ in sized_chunks(document, max_tokens=max_tokens, count=count)]
 
@@ -48,24 +57,36 @@ def sized_chunks(
     if max_tokens < SMALLEST_LIMIT:
         raise ValueError(f"max_tokens is {max_tokens}; chunks need at least {SMALLEST_LIMIT}")
     packer = _Packer(document.text, max_tokens, count)
-    slices = [cut for run in packer.merged(_runs(packer.units(document.pieces))) for cut in packer.cut(run)]
+    runs = _runs(document.text, packer.units(document.pieces))
+    slices = [cut for run in packer.merged(runs) for cut in packer.cut(run)]
     return [
         (_chunk(document, ordinal, units), packer.size(units))
         for ordinal, units in enumerate(_adopt_headings(packer, slices))
     ]
 
 
-def _runs(units: Iterator[_Unit]) -> Iterator[list[_Unit]]:
-    """Group units by section and page: a run starts at a heading that follows text, and on each page."""
+def _is_data(sample: str) -> bool:
+    """Whether a run without blanks is data rather than a word: of many letters, a good part of them no small ones."""
+    others = sum(not character.islower() for character in sample)
+    return len(set(sample)) >= _DATA_LETTERS and others > 0.15 * len(sample)
+
+
+def _runs(text: str, units: Iterator[_Unit]) -> Iterator[list[_Unit]]:
+    """Group units by section and page: a run starts at a heading that follows text, on each page, and behind data."""
     run: list[_Unit] = []
     for unit in units:
         starts_section = unit.piece.kind is Kind.HEADING and run and run[-1].piece.kind is not Kind.HEADING
-        if run and (starts_section or unit.piece.page != run[-1].piece.page):
+        if run and (starts_section or unit.piece.page != run[-1].piece.page or _is_apart(text, run[-1], unit)):
             yield run
             run = []
         run.append(unit)
     if run:
         yield run
+
+
+def _is_apart(text: str, before: _Unit, after: _Unit) -> bool:
+    """Whether something was left out between two units, so that no slice can hold both."""
+    return after.start - before.end > _DATA_SHOWN and not text[before.end : after.start].isspace()
 
 
 def _related(before: Piece, after: Piece) -> bool:
@@ -86,11 +107,21 @@ class _Packer:
 
     def units(self, pieces: tuple[Piece, ...]) -> Iterator[_Unit]:
         for piece in pieces:
-            start, end = self._trim(piece.start, piece.end)
-            if start < end:
-                size = self.count(self.text[start:end])
-                whole = _Unit(start, end, size, piece)
-                yield from [whole] if size <= self.limit else self._parts(whole, self.limit)
+            for start, end in self._worded(piece):
+                start, end = self._trim(start, end)
+                if start < end:
+                    size = self.count(self.text[start:end])
+                    whole = _Unit(start, end, size, piece)
+                    yield from [whole] if size <= self.limit else self._parts(whole, self.limit)
+
+    def _worded(self, piece: Piece) -> Iterator[tuple[int, int]]:
+        """The parts of a piece without the data in it, each up to the beginning of what is left out behind it."""
+        at = piece.start
+        for found in _DATA.finditer(self.text, piece.start, piece.end):
+            if _is_data(found[0][:1000]):
+                yield at, found.start() + _DATA_SHOWN
+                at = found.end()
+        yield at, piece.end
 
     def merged(self, runs: Iterator[list[_Unit]]) -> Iterator[list[_Unit]]:
         """Join a small section with the next one where both fit into one chunk and belong together."""
@@ -102,6 +133,7 @@ class _Packer:
                 pending
                 and pending_size * 3 < self.limit
                 and pending[-1].piece.page == run[0].piece.page
+                and not _is_apart(self.text, pending[-1], run[0])
                 and pending_size + size + self._between(pending[-1], run[0]) <= self.limit
                 and _related(pending[-1].piece, run[0].piece)
             ):
@@ -246,7 +278,13 @@ def _adopt_headings(packer: _Packer, parts: list[list[_Unit]]) -> Iterator[list[
     for part in parts:
         lonely = all(unit.piece.kind is Kind.HEADING for unit in part)
         same_page = bool(pending) and pending[-1].piece.page == part[0].piece.page
-        if lonely and same_page and packer.count(packer.text[pending[0].start : part[-1].end]) <= packer.limit:
+        apart = bool(pending) and _is_apart(packer.text, pending[-1], part[0])
+        if (
+            lonely
+            and same_page
+            and not apart
+            and packer.count(packer.text[pending[0].start : part[-1].end]) <= packer.limit
+        ):
             pending = pending + part
             continue
         if pending:

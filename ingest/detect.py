@@ -12,15 +12,19 @@ from typing import BinaryIO
 
 from ingest import ole
 from ingest.text import head_text, looks_binary
-from rag.errors import UnreadableDocument
+from rag.errors import TooBig, UnreadableDocument
 
 HEAD_BYTES = 4096
+_ZIP_TAIL = 66_000
+_SEE_ZIP64 = 0xFFFFFFFF
+_LONGEST_DIRECTORY = 32 << 20  # some 300,000 files; listing them takes ten times the memory
 
-ZIPPED = frozenset({".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt", ".ods", ".odp"})
+_APPLE = frozenset({".pages", ".key", ".numbers"})
+ZIPPED = _APPLE | {".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".odt", ".ods", ".odp"}
 _OLD_OFFICE = frozenset({".doc", ".xls", ".ppt", ".msg", ".rtf"})
 _PACKED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz"})
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
-_BINARY = ZIPPED | _OLD_OFFICE | _PACKED | _IMAGES | {".pdf", ".pages", ".numbers", ".key"}
+_BINARY = ZIPPED | _OLD_OFFICE | _PACKED | _IMAGES | {".pdf"}
 
 _MARKS = (
     (b"{\\rtf", ".rtf"),
@@ -55,7 +59,7 @@ def kind_of(stream: BinaryIO, name: str, source: str) -> str:
     """What a file is, as a suffix: `.bin` for binary data of no known kind, its own for a text of any kind.
 
     `stream` can be moved and is left at its start. Raises UnreadableDocument for a file whose content is not what its
-    name says and no other document either, and for one that is encrypted.
+    name says and no other document either, and for one that is encrypted; TooBig.
     """
     named = suffix_of(name)
     head = stream.read(HEAD_BYTES)
@@ -65,7 +69,7 @@ def kind_of(stream: BinaryIO, name: str, source: str) -> str:
     kind = marked(head, named)
     try:
         if kind == ".zip":
-            return _zip_kind(stream, source)
+            return _zip_kind(stream, named, source)
         if kind == ".ole":
             return ole.ole_kind(stream, source)
     finally:
@@ -112,11 +116,12 @@ def marked(head: bytes, named: str) -> str:
 
 
 def _is_old_tar(head: bytes) -> bool:
-    """Whether a tar of the kind without a mark starts here: its first header has a checksum."""
+    """Whether a tar of the kind without a mark starts here, by the checksum of its first header, or an empty one."""
+    block = head[: tarfile.BLOCKSIZE]
     try:
-        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.TarError:
-        return False
+        return len(block) == tarfile.BLOCKSIZE and not any(block)
     return True
 
 
@@ -160,8 +165,24 @@ def _misnamed(named: str, source: str) -> str:
     return f"{source} is not a {named} file, whatever its name says: it seems damaged or misnamed"
 
 
-def _zip_kind(stream: BinaryIO, source: str) -> str:
+def _directory_size(stream: BinaryIO) -> int:
+    """How many bytes the list of a zip's files takes, 0 where there is none to be found."""
+    size = stream.seek(0, 2)
+    stream.seek(max(0, size - _ZIP_TAIL))
+    tail = stream.read(_ZIP_TAIL)
+    stream.seek(0)
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + 16 > len(tail):
+        return 0
+    found = int.from_bytes(tail[at + 12 : at + 16], "little")
+    large = tail.rfind(b"PK\x06\x06")
+    return int.from_bytes(tail[large + 40 : large + 48], "little") if found == _SEE_ZIP64 and large >= 0 else found
+
+
+def _zip_kind(stream: BinaryIO, named: str, source: str) -> str:
     """Which of the zip-based kinds it is."""
+    if _directory_size(stream) > _LONGEST_DIRECTORY:
+        raise TooBig(f"{source} is a zip of too many files to list; unpack it yourself")
     try:
         with zipfile.ZipFile(stream) as archive:
             names = set(archive.namelist())
@@ -181,7 +202,7 @@ def _zip_kind(stream: BinaryIO, source: str) -> str:
         for part, suffix in (("word/", ".docx"), ("ppt/", ".pptx"), ("xl/", ".xlsx")):
             if any(name.startswith(part) for name in names):
                 return suffix
-    old_pages = "buildVersionHistory.plist" in names and not names.isdisjoint({"index.xml", "index.apxl"})
-    if "Index/Document.iwa" in names or old_pages:
-        return ".pages"
+    apple = {"Index/Document.iwa", ".iwpv2", ".iwph"}, {"index.xml", "index.apxl"}
+    if names & apple[0] or (names & apple[1] and "buildVersionHistory.plist" in names):
+        return named if named in _APPLE else ".pages"
     return ".zip"

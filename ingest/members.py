@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from rag.errors import TooBig
 
@@ -83,6 +83,11 @@ class Budget:
         if self._spent > self._most:
             raise TooBig(f"it unpacks to more than {self._most // _MIB} MiB; unpack it yourself if that is right")
 
+    def allow(self, size: int) -> None:
+        """Check what a document will unpack to by its own account. Raises TooBig."""
+        if self._spent + size > self._most:
+            raise TooBig(f"it unpacks to more than {self._most // _MIB} MiB")
+
     def count_member(self) -> None:
         """Count one more file inside the file. Raises TooBig."""
         self._members += 1
@@ -127,7 +132,8 @@ class Counted(io.RawIOBase):
         return self._stream.tell()
 
     def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
-        block = self._stream.read(len(buffer))
+        # One piece of the packed data at a time: what stands before a damaged place is read.
+        block = cast("io.BufferedIOBase", self._stream).read1(len(buffer))
         self._budget.spend(len(block))
         buffer[: len(block)] = block
         return len(block)

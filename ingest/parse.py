@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ingest.archive import ARCHIVES, DAMAGE, PACKED, members, name_inside, unpacked
+from ingest.archive import ARCHIVES, DAMAGE, PACKED, members, name_inside, unpacked, unpacked_size
 from ingest.asciidoc import parse_asciidoc
 from ingest.attachments import mail_and_attachments
 from ingest.blocks import one_line
 from ingest.code import LANGUAGES, parse_code
-from ingest.detect import HEAD_BYTES, kind_of, marked, suffix_of
+from ingest.detect import HEAD_BYTES, ZIPPED, kind_of, marked, suffix_of
 from ingest.elements import parse_docx, parse_epub, parse_html, parse_odt, parse_pptx
 from ingest.mail import parse_mail
 from ingest.mailbox import messages
 from ingest.markdown import parse_markdown
 from ingest.markup import parse_xml
-from ingest.members import Budget, Member, Names, ReadOptions, Unread
+from ingest.members import REST, Budget, Member, Names, ReadOptions, Unread
 from ingest.notebook import parse_notebook
 from ingest.org import parse_org
 from ingest.pdf import parse_pdf
@@ -29,7 +29,7 @@ from ingest.sheets import parse_xlsx
 from ingest.subtitles import parse_subtitles
 from ingest.tex import parse_tex
 from ingest.text import looks_binary, parse_text
-from rag.errors import ParseError, UnreadableDocument, UnsupportedFormat
+from rag.errors import EmptyDocument, ParseError, TooBig, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
 
 __all__ = ["SUFFIXES", "ReadOptions", "Unread", "parse", "read_all", "supported"]
@@ -48,10 +48,10 @@ def parse(path: Path, source: str) -> Document:
     """
     with path.open("rb") as stream:
         budget = Budget(_DEFAULTS, os.fstat(stream.fileno()).st_size)
-        kind, name, inner = _inside(cast("BinaryIO", stream), path.name, source, budget)
+        kind, _, inner = _inside(cast("BinaryIO", stream), path.name, source, budget)
         if kind in ARCHIVES or kind == ".mbox":
             raise UnsupportedFormat(f"{source} holds several documents: read it as what it is, an archive")
-        return _one(_read(inner, source, budget), kind, name, source)
+        return _one(_read(inner, source, budget), kind, source, budget)
 
 
 def read_all(path: Path, source: str, options: ReadOptions = _DEFAULTS) -> Iterator[Document | Unread]:
@@ -69,10 +69,10 @@ def read_all(path: Path, source: str, options: ReadOptions = _DEFAULTS) -> Itera
 def supported(path: Path) -> bool:
     """Whether there is a reader for the file: by its suffix where that is known, else by its first bytes."""
     suffix = suffix_of(path.name)
-    if suffix in SUFFIXES:
-        return True
     if suffix in _NEVER:
         return False
+    if suffix in SUFFIXES:
+        return True
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -88,10 +88,14 @@ def _documents(
     """The documents in a stream that can be moved. `depth` counts the archives around it."""
     if not kind:
         kind, name, stream = _inside(stream, name, source, budget)
-    if kind in ARCHIVES:
-        yield from _each(members(stream, kind, source, budget), source, budget, depth)
-    elif kind == ".mbox":
-        yield from _each(messages(stream, source, budget), source, budget, depth)
+    if kind in ARCHIVES or kind == ".mbox":
+        inside = messages(stream, source, budget) if kind == ".mbox" else members(stream, kind, source, budget)
+        some = False
+        for found in _each(inside, source, budget, depth):
+            some = True
+            yield found
+        if not some:
+            raise EmptyDocument(f"{source} holds no documents")
     elif budget.options.as_records and kind in RECORD_KINDS:
         yield from _guarded(record_documents(stream, kind, source, budget), source)
     elif reader := _WITH_ATTACHMENTS.get(kind):
@@ -102,15 +106,26 @@ def _documents(
             raise _as_parse_error(exc, kind, source) from exc
         yield document
         names = Names()
-        inside = (Member(names.harmless(each), partial(io.BytesIO, content)) for each, content in attached)
-        yield from _each(inside, source, budget, depth)
+        sent_along = (Member(names.harmless(each), partial(io.BytesIO, content)) for each, content in attached)
+        yield from _each(sent_along, source, budget, depth)
     else:
-        yield _one(_read(stream, source, budget), kind, name, source)
+        yield _one(_read(stream, source, budget), kind, source, budget)
 
 
 def _each(inside: Iterator[Member | Unread], source: str, budget: Budget, depth: int) -> Iterator[Document | Unread]:
     """The documents in each member; one that cannot be read does not end the others."""
-    for member in inside:
+    some = False
+    while True:
+        try:
+            member = next(inside, None)
+        except (TooBig, *DAMAGE) as exc:
+            if not some and not isinstance(exc, TooBig):
+                raise UnreadableDocument(f"{source} is damaged: {one_line(str(exc))[:200]}") from exc
+            yield Unread(f"{source}/{REST}", one_line(str(exc)))
+            return
+        if member is None:
+            return
+        some = True
         if isinstance(member, Unread):
             yield member
             continue
@@ -139,10 +154,11 @@ def _inside(stream: BinaryIO, name: str, source: str, budget: Budget) -> tuple[s
                 stream = io.BytesIO(budget.read(stream))
             stream.seek(0)
             kind = kind_of(stream, name, source)
+        except TooBig as exc:
+            raise TooBig(f"{source}: {exc}") from exc
         except DAMAGE as exc:
             raise UnreadableDocument(f"{source} is damaged: {one_line(str(exc))[:200]}") from exc
-    budget.check_depth(budget.options.max_depth + 1)
-    return kind, name, stream
+    raise TooBig(f"{source} is packed more than {budget.options.max_depth} times over; unpack it yourself")
 
 
 def _read(stream: BinaryIO, source: str, budget: Budget) -> bytes:
@@ -169,7 +185,7 @@ def _guarded(records: Iterator[Document | Unread], source: str) -> Iterator[Docu
         yield Unread(f"{source}#rest", f"the file is damaged: {one_line(str(exc))[:200]}")
 
 
-def _one(data: bytes, kind: str, name: str, source: str) -> Document:
+def _one(data: bytes, kind: str, source: str, budget: Budget) -> Document:
     reader = _READERS.get(kind)
     if reader is None and kind not in _BINARY_KINDS and not looks_binary(data[:HEAD_BYTES]):
         reader = parse_text  # a text with a suffix of its own
@@ -177,7 +193,11 @@ def _one(data: bytes, kind: str, name: str, source: str) -> Document:
         what = "binary data of no known kind" if kind == ".bin" else f"a {kind} file, and there is no reader for those"
         raise UnsupportedFormat(f"{source} is {what}. Convert it to PDF, DOCX or text first, or leave it out.")
     try:
+        if kind in ZIPPED:
+            budget.allow(unpacked_size(data))
         return reader(data, source)
+    except TooBig as exc:
+        raise TooBig(f"{source}: {exc}") from exc
     except Exception as exc:
         raise _as_parse_error(exc, kind, source) from exc
 
@@ -253,12 +273,12 @@ _WITH_ATTACHMENTS: dict[str, AttachmentReader] = {
 SUFFIXES = frozenset(_READERS) | PACKED | ARCHIVES | {".tgz", ".tbz2", ".txz", ".mbox", ".docm", ".dotx", ".pptm"}
 # Kinds that are told by their content and are never text, whether or not there is a reader for them here.
 _BINARY_KINDS = frozenset(
-    ".bin .zip .tar .7z .rar .sqlite .a .elf .ole .odf .xlsb .pages .doc .xls .ppt .msg .rtf .ods .odp "
+    ".bin .zip .tar .7z .rar .sqlite .a .elf .ole .odf .xlsb .pages .key .numbers .doc .xls .ppt .msg .rtf .ods .odp "
     ".png .jpg .gif .bmp .tif .webp".split()
 )
-# Not worth a look: a folder of programs, music or films has thousands of them.
+# Not worth a look in a folder: programs, music, films, and texts that nobody wrote; named by themselves they are read.
 _NEVER = frozenset(
     ".exe .dll .so .dylib .o .a .lib .pyc .pyo .class .jar .war .whl .apk .iso .img .dmg .msi .deb .rpm .mp3 .mp4 .m4a "
     ".m4v .mkv .avi .mov .wav .flac .ogg .webm .wmv .ttf .otf .woff .woff2 .eot .ico .icns .psd .npy .npz .parquet "
-    ".gguf .safetensors .pt .pth .onnx .pkl .db .sqlite .lance .bin .dat".split()
+    ".gguf .safetensors .pt .pth .onnx .pkl .db .sqlite .lance .bin .dat .svg .map .lock".split()
 )

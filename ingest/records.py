@@ -3,16 +3,18 @@
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 
 from ingest.blocks import Blocks
-from ingest.text import decode
+from ingest.text import decode, parse_text
 from rag.errors import UnreadableDocument
 from rag.types import Document
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_CHARS = 64 * 1024
+_WORDS = re.compile(r"\w{2,}[\s\S]*\w{2,}[\s\S]*\w{2,}")
 _PIECE_CHARS = 2000
 _SHOWN_KEYS = 4
 # The default of 128 KiB refuses a cell that holds an article. The limit is the process's, so it is only ever raised.
@@ -60,7 +62,8 @@ def parse_json(data: bytes, source: str) -> Document:
     """A JSON file: lines `key: value`, nested keys dotted, in pieces of what belongs together.
 
     A member of a list is a piece; a large object is cut at its keys, which become headings. A file of one value a line
-    is read as JSON Lines. Raises UnreadableDocument where it is not JSON, EmptyDocument where it holds no values.
+    is read as JSON Lines, one that is not quite JSON as plain text. Raises UnreadableDocument where it is neither,
+    EmptyDocument where it holds no values.
     """
     text = decode(data, source)
     try:
@@ -68,6 +71,8 @@ def parse_json(data: bytes, source: str) -> Document:
     except json.JSONDecodeError as exc:
         if exc.msg == "Extra data" and text[: exc.pos].strip() and "\n" in text[: exc.pos]:
             return parse_json_lines(data, source)
+        if _WORDS.search(text):
+            return parse_text(data, source)  # with comments, as editors write it, or cut off: its words are there
         raise UnreadableDocument(f"{source} is not JSON: {exc.msg} in line {exc.lineno}, column {exc.colno}") from exc
     except (ValueError, RecursionError) as exc:
         raise UnreadableDocument(f"{source} cannot be read as JSON: {exc}") from exc

@@ -57,7 +57,7 @@ _INNER_TABLE = re.compile(
 _OPTIONS = re.compile(r"\s*\[[^\]]*\]")
 _SHORTHANDS_IN_SHORTHANDS = 3
 _GROWTH_CHARS = 100_000
-_LONGEST_CHARS = 4_000_000  # the library takes some four seconds a megabyte
+_LONGEST_CHARS = 1_000_000  # the library takes some ten seconds for them
 _DEEPEST = 80  # of braces in braces; the library recurses, and no author goes deeper
 
 

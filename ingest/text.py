@@ -88,7 +88,10 @@ def _decoded(data: bytes, source: str) -> str:
     except UnicodeDecodeError as exc:
         if _is_damaged_utf8(data, exc):
             return data.decode("utf-8", errors="replace")
-    return data.decode(_guessed(data), errors="replace")
+    head = data[:_HEAD_BYTES]
+    # No text of another encoding holds control characters.
+    wide = _wide_by_letters(head) if head.translate(None, _TEXT_BYTES) else None
+    return data.decode(wide or _guessed(data), errors="replace")
 
 
 def _is_damaged_utf8(data: bytes, error: UnicodeDecodeError) -> bool:
@@ -118,8 +121,13 @@ def _wide(head: bytes) -> str | None:
         return "utf-16-le"
     if even.count(0) > 0.6 * pairs and odd.count(0) < 0.05 * pairs:
         return "utf-16-be"
-    if strange <= _STRANGE_SHARE * len(head):
-        return None
+    return _wide_by_letters(head) if strange > _STRANGE_SHARE * len(head) else None
+
+
+def _wide_by_letters(head: bytes) -> str | None:
+    """UTF-16 that makes sense as nothing else: Chinese and Japanese have no zeros."""
+    pairs = len(head) // 2
+    even, odd = head[0 : 2 * pairs : 2], head[1 : 2 * pairs : 2]
     # Letters of one script share their upper byte, or, as the Chinese ones, a part of all upper bytes.
     likely = ("utf-16-le", "utf-16-be") if len(set(odd)) <= len(set(even)) else ("utf-16-be", "utf-16-le")
     return next((encoding for encoding in likely if _is_language(head, encoding)), None)

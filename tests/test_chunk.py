@@ -1,5 +1,7 @@
 """Chunks are slices: on any text, under any limit."""
 
+import base64
+import random
 import time
 import unicodedata
 
@@ -43,7 +45,11 @@ def check(document: Document, chunks: list[Chunk], limit: int) -> None:
     assert not document.text[end:].strip()
 
 
-words = st.text(alphabet=st.sampled_from("aé中文。, .!?\n\u0301\u200d👩👧🏽🇩🇪שלום\tx-"), min_size=1, max_size=400)
+words = st.text(
+    alphabet=st.sampled_from("aé中文。, .!?\n\u0301\u200d👩👧🏽🇩🇪שלום\tx-مرحبا\u064eनमस्तेไทยี่각가\u200f\u2067"),
+    min_size=1,
+    max_size=400,
+)
 huge = st.builds(
     lambda unit, times: unit * times,
     st.sampled_from(["a", "中", "👩‍👩‍👧", "e\u0301", "🇩🇪", "ab1_"]),
@@ -78,7 +84,7 @@ def test_any_characters(text: str, limit: int) -> None:
     check(document, chunk(document, max_tokens=limit), limit)
 
 
-@pytest.mark.parametrize("character", ["👩‍👩‍👧", "e\u0301", "👍🏽", "🇩🇪", "각"])
+@pytest.mark.parametrize("character", ["👩‍👩‍👧", "e\u0301", "👍🏽", "🇩🇪", "각", "शि", "بَ", "ที่"])
 def test_what_a_reader_sees_as_one_character_stays_whole(character: str) -> None:
     for one in chunk(plain(character * 300), max_tokens=40):
         assert len(one.text) % len(character) == 0
@@ -93,6 +99,36 @@ def test_a_line_of_a_megabyte(unit: str) -> None:
     assert time.perf_counter() - began < 8
     assert sum(len(one.text.replace(" ", "")) for one in chunks) == len(document.text.replace(" ", ""))
     assert max(tokens.count(one.text) for one in chunks) <= 200
+
+
+def data(size: int, width: int = 0) -> str:
+    """Random bytes as base64, on one line or on lines of a width."""
+    text = base64.b64encode(random.Random(size).randbytes(size)).decode()
+    return "\n".join(text[at : at + width] for at in range(0, len(text), width)) if width else text
+
+
+@pytest.mark.parametrize("blob", [data(4_000_000), data(4_000_000, 76), random.Random(1).randbytes(500_000).hex()])
+def test_data_pasted_as_text_makes_no_chunks(blob: str) -> None:
+    document = made(
+        [
+            (Kind.HEADING, "Pump", None, ("Pump",), ""),
+            (Kind.PARAGRAPH, f"{LOREM}\nkey: {blob}\nBehind it. {LOREM}", None, ("Pump",), ""),
+            (Kind.PARAGRAPH, LOREM, None, ("Pump",), ""),
+        ]
+    )
+    before, behind = chunk(document, max_tokens=120)
+    assert before.text.startswith(f"Pump\n\n{LOREM}\nkey: ")
+    assert before.text.endswith(blob[60:80]), "its beginning can be found"
+    assert len(before.text) < 300
+    assert behind.text == f"Behind it. {LOREM}\n\n{LOREM}"
+    for one in (before, behind):
+        assert one.text == document.text[one.start : one.end]
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "-" * 5000, "ACGT" * 2000, "donaudampfschifffahrt" * 200, data(600)])
+def test_long_words_are_no_data(text: str) -> None:
+    document = plain(text)
+    check(document, chunk(document, max_tokens=100), 100)
 
 
 def test_cuts_between_sentences_before_words() -> None:
