@@ -206,7 +206,15 @@ class Flow:
         self._embedding.flush(not self._reading)
         with suppress(queue.Empty):
             return self._events.get(timeout=0.2)  # not for ever: on Windows Ctrl-C does not end a wait
+        self._make_room()
         return None
+
+    def _make_room(self) -> None:
+        """Where nothing moves, a file's own document may be waiting for others in it that find no room."""
+        if self._embedding.idle and not self._is_writing and not self._has_group:
+            for opened in self._own.values():
+                self._budget.give(opened.held)
+                opened.held = 0
 
     def _take(self, state: FileState, answer: Answer, held: int) -> None:
         """What a reading process said of a file."""

@@ -15,6 +15,7 @@ from ingest.members import ReadOptions
 from ingest.report import FileStatus, IngestReport, Outcome, Progress
 from ingest.sources import File, Plan, Scope, moved_source, swallowed
 from rag.knowledge_base import KnowledgeBase
+from rag.store.journal import Journal
 from rag.store.names import digest
 from rag.store.schema import CANARY_TEXTS, DocumentRow
 from rag.store.upkeep import tidy
@@ -103,10 +104,11 @@ def ingest(
             finally:
                 report.chunks, report.embedded = flow.totals.chunks, flow.totals.embedded
                 report.reused = max(0, report.chunks - report.embedded)
+        if not plan.work:  # a run that was killed at its very end has left something all the same
+            writer.sweep()
+            Journal(writer.store.path, writer.store.identity).clear()
         if report.changed:
             tidy(writer.store, report.chunks)
-        elif not plan.work:
-            writer.sweep()
     report.files = len(seen.files) + len(seen.skipped)
     report.seconds = time.perf_counter() - began
     return report

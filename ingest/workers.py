@@ -32,6 +32,7 @@ _WATCH_S = 0.1
 _AHEAD_FILES = 8  # tasks that a process has before it, so that it need not wait for us between small files
 _AHEAD_BYTES = 64 * 1024
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from ingest.worker import main; main()"
+_FREE_BYTES = 4096  # the end of a file must come through, however much is under way: documents wait for it
 _MOST = 8
 _WORTH_A_PROCESS = 512 * 1024  # bytes of files; starting one costs as much as reading these
 _MANY_FILES = 64
@@ -146,14 +147,15 @@ class _Process:
                 self.owes_since = None
                 if length is None:
                     raise Died(self._cause())
-                budget.take(length)
+                held = length if length > _FREE_BYTES else 0
+                budget.take(held)
                 try:
                     data = receive(self.output, length)
                     if data is None:
                         raise Died(self._cause())
                     answer = unpacked(data)
                 except BaseException:
-                    budget.give(length)
+                    budget.give(held)
                     raise
             except (ValueError, TypeError, KeyError, IndexError, OSError) as exc:
                 self.kill(f"the reader answered nonsense ({type(exc).__name__})")
@@ -161,7 +163,7 @@ class _Process:
             finally:
                 self.owes_since = None
             self.answered = True
-            yield answer, length
+            yield answer, held
             if isinstance(answer, FileDone):
                 return
 

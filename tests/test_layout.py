@@ -63,6 +63,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pytesseract": "ingest.ocr",
     "PIL": "ingest.ocr",
     "markdown_it": "ingest.markdown",
+    "orjson": ("rag.lmstudio", "ingest.frames"),
     "chardet": "ingest.text",
     "pylatexenc": "ingest.tex",
     "xllamacpp": "rag.engine.worker",

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import zipfile
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -337,3 +338,19 @@ def test_progress_ends_with_all_files_done(kb: KnowledgeBase, docs: Path) -> Non
     assert (seen[-1].files_done, seen[-1].files_total) == (2, 2)
     assert (seen[-1].documents, seen[-1].chunks) == (2, report.chunks)
     assert seen[-1].tokens > 0
+
+
+def test_documents_larger_than_all_that_may_be_under_way_get_through(
+    kb: KnowledgeBase, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.flow._UNDER_WAY_BYTES", 5000)
+    words = " ".join(f"word{number}" for number in range(1200))
+    mail = EmailMessage()
+    mail["Subject"] = "Birds"
+    mail.set_content(words)
+    mail.add_attachment(f"# Heron\n\n{words}".encode(), maintype="text", subtype="markdown", filename="heron.md")
+    (docs / "birds.eml").write_bytes(mail.as_bytes())
+    (docs / "long.txt").write_text(words)
+    report = ingest(docs, into=kb)
+    assert counts(report) == {"added": 5}
+    assert kb.store.document("docs/birds.eml/heron.md").part_of == kb.store.document("docs/birds.eml").id
