@@ -106,7 +106,7 @@ def _serve(talk: Connection, memory: int) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    from ingest.parse import parse
+    from ingest.parse import read_all
 
     talk.send(None)
     while True:
@@ -115,21 +115,24 @@ def _serve(talk: Connection, memory: int) -> None:
         except EOFError:
             return
         started = time.perf_counter()
-        reading = _read(parse, path)
+        reading = _read(read_all, path)
         talk.send(Reading(reading.outcome, reading.reason, reading.texts, reading.page, time.perf_counter() - started))
 
 
-def _read(parse: Callable[..., object], path: Path) -> Reading:
+def _read(read_all: Callable[..., Iterator[object]], path: Path) -> Reading:
     from rag.types import Document
 
     try:
-        document = parse(path, path.name)
+        found = list(read_all(path, path.name))
     except ParseError as exc:
         return Reading(_class(exc), str(exc))
     except Exception as exc:  # noqa: BLE001 - whatever comes out here is what we look for
         return Reading("error", f"{type(exc).__name__}: {exc}"[:500])
-    assert isinstance(document, Document)
-    return Reading("ok", texts=(document.text,), page=max((piece.page or 0 for piece in document.pieces), default=0))
+    documents = [one for one in found if isinstance(one, Document)]
+    if not documents:
+        return Reading("damaged", "; ".join(str(one) for one in found)[:500])
+    pages = (piece.page or 0 for document in documents for piece in document.pieces)
+    return Reading("ok", texts=tuple(document.text for document in documents), page=max(pages, default=0))
 
 
 def _class(error: ParseError) -> str:

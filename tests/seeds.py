@@ -18,6 +18,7 @@ from office_files import (
     pages,
     powerpoint97,
     word97,
+    zipped,
 )
 from openpyxl.comments import Comment
 from pptx.chart.data import CategoryChartData
@@ -71,6 +72,22 @@ def seeds() -> dict[str, bytes]:
             ],
             notes="\x02 A note.\r",
         ),
+        "a.rst": b"Pump\n====\n\nIt *moves* water.\n\n- Nut\n\n.. note:: Slowly.\n\n== ==\nA  B\n== ==\n1  2\n== ==\n",
+        "a.org": b"#+TITLE: Pump\n* Parts\n- Nut\n| A | B |\n|---+---|\n| 1 | 2 |\n#+BEGIN_SRC\nx\n#+END_SRC\n",
+        "a.adoc": b"= Pump\n\n== Parts\n\n* Nut\n\n|===\n|A |B\n|1 |2\n|===\n",
+        "a.tex": rb"\documentclass{x}\begin{document}\section{Pump}It \emph{moves} $x^2$.\end{document}",
+        "a.xml": b"<?xml version='1.0'?><r><title>Pump</title><p>It <b>moves</b> water.</p><n a='1'>x</n></r>",
+        "a.ipynb": json.dumps(
+            {
+                "nbformat": 4,
+                "cells": [{"cell_type": "markdown", "source": "# Pump"}, {"cell_type": "code", "source": "x"}],
+            }
+        ).encode(),
+        "a.vtt": b"WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>It moves water\n",
+        "a.py": b'"""The pump."""\n\n\nclass Pump:\n    """It moves."""\n\n    def go(self):\n        return 1\n',
+        "a.mbox": 2
+        * b"From ann@example.org Mon May  6 10:00:00 2024\nFrom: a@example.org\nSubject: Pump\n\nIt moves.\n\n",
+        "a.zip": zipped({"a/b.txt": "It moves water.", "c.md": "# Pump"}),
         "a.pages": pages([(0, "Pump\nIt moves water"), (5, "In a box")], ["Part", "Price"]),
         "a.ppt": powerpoint97([("Pump", ["It moves", "water"], "Slowly."), ("Valve", [], "")]),
         "a.xls": excel97({"Prices": [["Part", "Price"], ["Nut", 1.5]], "More": [["x", 2.0]]}),
@@ -152,5 +169,5 @@ def _mail() -> bytes:
     mail["Date"] = "Mon, 06 May 2024 10:00:00 +0200"
     mail.set_content("Dear Bob,\n\nsee below.\n")
     mail.add_alternative("<p>Dear <b>Bob</b></p>", subtype="html")
-    mail.add_attachment(b"%PDF-", maintype="application", subtype="pdf", filename="offer.pdf")
+    mail.add_attachment(b"words", maintype="text", subtype="plain", filename="offer.txt")
     return bytes(mail)

@@ -191,7 +191,8 @@ def test_ctrl_c_says_so_and_the_next_run_goes_on(command_environment: dict[str, 
         assert json.loads(running.stdout.readline())["event"] == "plan"
         first = json.loads(running.stdout.readline())
         running.send_signal(signal.SIGINT)
-        rest, told = running.communicate(timeout=120)
+        assert running.stderr is not None
+        rest, told = running.stdout.read(), running.stderr.read()
     assert first["status"] == "added"
     assert running.returncode == 130
     assert "What was committed is kept" in told
