@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from rag.store.tables import Store
     from rag.store.upkeep import Coverage
 
+# Chroma's 472 questions on chunking, 5 passages: recall, precision and IoU of the gold excerpts go from 90.8/4.0/4.0 to
+# 89.0/8.9/8.8 percent, and a prompt is a third shorter.
+ANSWER_FLOOR = 0.5
+
 _SIMILAR = 0.99  # cosine between a canary's vector then and now; another quantisation of one model still passes
 
 
@@ -125,8 +129,13 @@ class KnowledgeBase:
 
         return ChatModel(self.settings, notify=self.notify)
 
-    def search(self, question: str, *, limit: int | None = None, mode: "Mode | str" = "hybrid") -> list[Hit]:
-        """The passages that best fit a question, best first. Changes nothing; `words` needs no model server."""
+    def search(
+        self, question: str, *, limit: int | None = None, mode: "Mode | str" = "hybrid", floor: float = 0.0
+    ) -> list[Hit]:
+        """The passages that best fit a question, best first. Changes nothing; `words` needs no model server.
+
+        With a `floor` between 0 and 1 what scores less than this share of the best is left out.
+        """
         from rag.retrieve import Mode, retrieve
 
         chosen = Mode(mode)
@@ -141,7 +150,11 @@ class KnowledgeBase:
                 "with another model of that name; ingest into a new --kb."
             )
         return retrieve(
-            store, question if chosen is not Mode.VECTOR else "", vector, limit=limit or self.settings.top_k
+            store,
+            question if chosen is not Mode.VECTOR else "",
+            vector,
+            limit=limit or self.settings.top_k,
+            floor=floor,
         )
 
     def ask(self, question: str, *, limit: int | None = None) -> Answer:
@@ -156,7 +169,7 @@ class KnowledgeBase:
         from rag.answer import answer_stream
 
         began = time.perf_counter()
-        hits = self.search(question, limit=limit)
+        hits = self.search(question, limit=limit, floor=ANSWER_FLOOR)
         searched = time.perf_counter() - began
         for event in answer_stream(question, hits, self.chat_model, answer_tokens=self.settings.answer_tokens):
             if isinstance(event, Answer):

@@ -31,17 +31,19 @@ def retrieve(
     vector: npt.NDArray[np.float32] | None,
     *,
     limit: int,
+    floor: float = 0.0,
     documents: Sequence[str] | None = None,
 ) -> list[Hit]:
     """The passages that best fit a question, at most `limit`, best first.
 
-    `vector` is the question's unit vector; without it only words are searched, without a question only the vector.
+    Chunks whose score is less than `floor` times that of the best one are left out. `vector` is the question's unit vector; without it only words are searched, without a question only the vector.
     `documents` restricts the search to these document ids.
     """
     pool = max(_LEAST_POOL, 8 * limit)
     near = by_vector(store, vector, pool, documents) if vector is not None else []
     worded = by_words(store, question, pool, documents)
     ranked = fused(near, worded)
+    ranked = [(found, score) for found, score in ranked if score >= floor * ranked[0][1]]
     cosines = {found.id: found.score for found in near}
     if vector is not None:
         cosines |= similarities(
