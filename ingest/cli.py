@@ -22,6 +22,7 @@ from rag.cli.common import (
 from rag.errors import ServerError, UsageProblem
 
 if TYPE_CHECKING:
+    from ingest.members import ReadOptions
     from ingest.report import IngestReport
     from ingest.show import Lines
     from ingest.sources import File
@@ -204,13 +205,23 @@ def _follow(
     raise AssertionError("only an interrupt or an error ends it")
 
 
-def with_progress(base: "KnowledgeBase", paths: list[Path], *, quiet: bool = False) -> "IngestReport":
+def with_progress(
+    base: "KnowledgeBase", paths: list[Path], *, options: "ReadOptions | None" = None, quiet: bool = False
+) -> "IngestReport":
     """Ingest folders or files, shown as the command shows it; with `quiet` without the closing line."""
+    from ingest.members import ReadOptions
     from ingest.pipeline import ingest as run_ingest
     from ingest.show import reporter
 
     with reporter(quiet=quiet) as shown:
-        report = run_ingest(paths, base, on_plan=shown.plan, on_outcome=shown.outcome, on_progress=shown.progress)
+        report = run_ingest(
+            paths,
+            base,
+            options=options or ReadOptions(),
+            on_plan=shown.plan,
+            on_outcome=shown.outcome,
+            on_progress=shown.progress,
+        )
         shown.report(report)
     return report
 

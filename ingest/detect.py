@@ -10,8 +10,8 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
-from ingest import ole
-from ingest.text import head_text, looks_binary
+import ingest.formats.ole as ole
+from ingest.formats.text import head_text, looks_binary
 from rag.errors import TooBig, UnreadableDocument
 
 HEAD_BYTES = 4096

@@ -7,38 +7,38 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ingest.archive import ARCHIVES, DAMAGE, PACKED, members, name_inside, unpacked, unpacked_size
-from ingest.asciidoc import parse_asciidoc
-from ingest.attachments import mail_and_attachments, msg_and_attachments
-from ingest.blocks import one_line
-from ingest.code import LANGUAGES, parse_code
 from ingest.detect import HEAD_BYTES, ZIPPED, kind_of, marked, suffix_of
-from ingest.elements import parse_docx
-from ingest.epub import parse_epub
-from ingest.iwork import parse_key, parse_numbers, parse_pages
-from ingest.mail import parse_mail
-from ingest.mailbox import messages
-from ingest.markdown import parse_markdown
-from ingest.markup import parse_xml
+from ingest.formats.archive import ARCHIVES, DAMAGE, PACKED, members, name_inside, unpacked, unpacked_size
+from ingest.formats.asciidoc import parse_asciidoc
+from ingest.formats.attachments import mail_and_attachments, msg_and_attachments
+from ingest.formats.blocks import one_line
+from ingest.formats.code import LANGUAGES, parse_code
+from ingest.formats.elements import parse_docx
+from ingest.formats.epub import parse_epub
+from ingest.formats.iwork import parse_key, parse_numbers, parse_pages
+from ingest.formats.mail import parse_mail
+from ingest.formats.mailbox import messages
+from ingest.formats.markdown import parse_markdown
+from ingest.formats.markup import parse_xml
+from ingest.formats.notebook import parse_notebook
+from ingest.formats.ocr import IMAGE_SUFFIXES, parse_image
+from ingest.formats.opendocument import parse_odp, parse_ods, parse_odt
+from ingest.formats.org import parse_org
+from ingest.formats.outlook import parse_msg
+from ingest.formats.pdf import parse_pdf
+from ingest.formats.powerpoint97 import parse_ppt
+from ingest.formats.record_files import RECORD_KINDS, record_documents
+from ingest.formats.records import parse_csv, parse_json, parse_json_lines
+from ingest.formats.rst import parse_rst
+from ingest.formats.rtf import parse_rtf
+from ingest.formats.sheets import parse_xls, parse_xlsx
+from ingest.formats.slides import parse_pptx
+from ingest.formats.subtitles import parse_subtitles
+from ingest.formats.tex import parse_tex
+from ingest.formats.text import looks_binary, parse_text
+from ingest.formats.webpage import parse_html
+from ingest.formats.word97 import parse_doc
 from ingest.members import REST, Budget, Member, Names, ReadOptions, Unread
-from ingest.notebook import parse_notebook
-from ingest.ocr import IMAGE_SUFFIXES, parse_image
-from ingest.opendocument import parse_odp, parse_ods, parse_odt
-from ingest.org import parse_org
-from ingest.outlook import parse_msg
-from ingest.pdf import parse_pdf
-from ingest.powerpoint97 import parse_ppt
-from ingest.record_files import RECORD_KINDS, record_documents
-from ingest.records import parse_csv, parse_json, parse_json_lines
-from ingest.rst import parse_rst
-from ingest.rtf import parse_rtf
-from ingest.sheets import parse_xls, parse_xlsx
-from ingest.slides import parse_pptx
-from ingest.subtitles import parse_subtitles
-from ingest.tex import parse_tex
-from ingest.text import looks_binary, parse_text
-from ingest.webpage import parse_html
-from ingest.word97 import parse_doc
 from rag.errors import EmptyDocument, ParseError, TooBig, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
 

@@ -86,10 +86,8 @@ def _query_score(query: Query, names: dict[str, str], search: Search) -> QuerySc
     ranked = list(dict.fromkeys(names[hit.source] for hit in search(query.text, limit=_RANKED_HITS, floor=0.0)))
     span = None
     if query.spans:
-        found = [
-            (names[hit.source], hit.start, hit.end) for hit in search(query.text, limit=SPAN_HITS, floor=ANSWER_FLOOR)
-        ]
-        span = span_score(found, query.spans)
+        hits = search(query.text, limit=SPAN_HITS, floor=ANSWER_FLOOR)
+        span = span_score([(names[hit.source], hit.start, hit.end) for hit in hits], query.spans)
     return QueryScore(
         id=query.id,
         ndcg_at_10=ndcg(ranked, query.gains, 10),

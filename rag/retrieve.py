@@ -36,8 +36,9 @@ def retrieve(
 ) -> list[Hit]:
     """The passages that best fit a question, at most `limit`, best first.
 
-    Chunks whose score is less than `floor` times that of the best one are left out. `vector` is the question's unit vector; without it only words are searched, without a question only the vector.
-    `documents` restricts the search to these document ids.
+    Chunks whose score is less than `floor` times that of the best one are left out. `vector` is the question's unit
+    vector; without it only words are searched, without a question only the vector. `documents` restricts the search to
+    these document ids.
     """
     pool = max(_LEAST_POOL, 8 * limit)
     near = by_vector(store, vector, pool, documents) if vector is not None else []

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
 rag.errors
-rag.types rag.settings rag.tokens rag.sentences
+rag.types rag.settings rag.tokens rag.sentences rag.metrics rag.datasets
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
@@ -20,21 +20,25 @@ rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.wr
 rag.cite rag.retrieve
 rag.answer
 rag.knowledge_base
-rag.doctor rag.display rag.evaluate
+rag.doctor rag.display rag.evaluate rag.retrieval_eval
 rag.cli.common
-ingest.page ingest.paragraphs ingest.tables
-ingest.members ingest.blocks ingest.charsets ingest.numbers ingest.text ingest.slices ingest.front_matter
-ingest.layout ingest.grid ingest.package ingest.ole
-ingest.charts ingest.formula ingest.docx ingest.elements ingest.webpage
-ingest.ocr ingest.pdf ingest.markdown ingest.mail ingest.records ingest.sheets ingest.slides
-ingest.rtf ingest.outlook ingest.word97 ingest.powerpoint97 ingest.opendocument ingest.epub ingest.iwork
-ingest.rst ingest.org ingest.asciidoc ingest.tex ingest.code ingest.subtitles ingest.markup ingest.notebook
-ingest.detect ingest.archive ingest.mailbox ingest.attachments ingest.record_files
+ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
+ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
+ingest.formats.slices ingest.formats.front_matter
+ingest.formats.layout ingest.formats.grid ingest.formats.package ingest.formats.ole
+ingest.formats.charts ingest.formats.formula ingest.formats.docx ingest.formats.elements ingest.formats.webpage
+ingest.formats.ocr ingest.formats.pdf ingest.formats.markdown ingest.formats.mail ingest.formats.records
+ingest.formats.sheets ingest.formats.slides
+ingest.formats.rtf ingest.formats.outlook ingest.formats.word97 ingest.formats.powerpoint97
+ingest.formats.opendocument ingest.formats.epub ingest.formats.iwork
+ingest.formats.rst ingest.formats.org ingest.formats.asciidoc ingest.formats.tex ingest.formats.code
+ingest.formats.subtitles ingest.formats.markup ingest.formats.notebook
+ingest.detect ingest.formats.archive ingest.formats.mailbox ingest.formats.attachments ingest.formats.record_files
 ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.app
+rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it
@@ -53,19 +57,19 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pydantic_core": "rag.lmstudio.schemas",
     "tiktoken": "rag.tokens",
     "watchfiles": "ingest.watch",
-    "unstructured": "ingest.elements",
-    "openpyxl": "ingest.sheets",
-    "xlrd": "ingest.sheets",
-    "pptx": "ingest.slides",
-    "olefile": "ingest.ole",
-    "oxmsg": "ingest.outlook",
-    "pypdfium2": "ingest.pdf",
-    "pytesseract": "ingest.ocr",
-    "PIL": "ingest.ocr",
-    "markdown_it": "ingest.markdown",
+    "unstructured": "ingest.formats.elements",
+    "openpyxl": "ingest.formats.sheets",
+    "xlrd": "ingest.formats.sheets",
+    "pptx": "ingest.formats.slides",
+    "olefile": "ingest.formats.ole",
+    "oxmsg": "ingest.formats.outlook",
+    "pypdfium2": "ingest.formats.pdf",
+    "pytesseract": "ingest.formats.ocr",
+    "PIL": "ingest.formats.ocr",
+    "markdown_it": "ingest.formats.markdown",
     "orjson": ("rag.lmstudio", "ingest.frames"),
-    "chardet": "ingest.text",
-    "pylatexenc": "ingest.tex",
+    "chardet": "ingest.formats.text",
+    "pylatexenc": "ingest.formats.tex",
     "xllamacpp": "rag.engine.worker",
     "huggingface_hub": "rag.engine.hub",
     "mcp": "rag.engine.integrations",

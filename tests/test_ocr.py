@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from ingest.ocr import IMAGE_SUFFIXES, parse_image, ranges
+from ingest.formats.ocr import IMAGE_SUFFIXES, parse_image, ranges
+from ingest.formats.pdf import parse_pdf
 from ingest.parse import parse, supported
-from ingest.pdf import parse_pdf
 from rag.errors import EmptyDocument, NeedsOcr, UnreadableDocument
 
 needs_tesseract = pytest.mark.skipif(

@@ -27,20 +27,20 @@ from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
-from ingest.charsets import declared
-from ingest.elements import parse_docx
-from ingest.epub import parse_epub
-from ingest.iwork import parse_numbers, parse_pages
-from ingest.mail import parse_mail, parse_mail_whole
-from ingest.numbers import shown as shown_value
-from ingest.opendocument import parse_odp, parse_ods, parse_odt
-from ingest.outlook import parse_msg, parse_msg_whole
-from ingest.powerpoint97 import parse_ppt
-from ingest.rtf import parse_rtf, uncompressed
-from ingest.sheets import parse_xls, parse_xlsx
-from ingest.slides import parse_pptx
-from ingest.webpage import parse_html
-from ingest.word97 import parse_doc
+from ingest.formats.charsets import declared
+from ingest.formats.elements import parse_docx
+from ingest.formats.epub import parse_epub
+from ingest.formats.iwork import parse_numbers, parse_pages
+from ingest.formats.mail import parse_mail, parse_mail_whole
+from ingest.formats.numbers import shown as shown_value
+from ingest.formats.opendocument import parse_odp, parse_ods, parse_odt
+from ingest.formats.outlook import parse_msg, parse_msg_whole
+from ingest.formats.powerpoint97 import parse_ppt
+from ingest.formats.rtf import parse_rtf, uncompressed
+from ingest.formats.sheets import parse_xls, parse_xlsx
+from ingest.formats.slides import parse_pptx
+from ingest.formats.webpage import parse_html
+from ingest.formats.word97 import parse_doc
 from rag.errors import EmptyDocument, UnreadableDocument, UnsupportedFormat
 from rag.types import Document
 

@@ -10,8 +10,8 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from ingest.chunk import chunk
+from ingest.formats.pdf import parse_pdf
 from ingest.parse import parse
-from ingest.pdf import parse_pdf
 from rag.errors import EmptyDocument, NeedsOcr
 from rag.types import Box, Document, Kind, Piece
 

@@ -12,6 +12,7 @@ import rag.cli.models as models
 import rag.cli.questions as questions
 from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
 from rag.cli.demo import demo
+from rag.cli.evaluate import evaluate
 
 app = new_app(
     "Ask your own documents on your own machine, with citations that have been checked.",
@@ -51,6 +52,7 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
 
 
 app.command()(demo)
+app.command("eval")(evaluate)
 
 
 def _version(wanted: bool) -> None:

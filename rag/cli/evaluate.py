@@ -79,9 +79,9 @@ def _knowledge_base(dataset: "Dataset", *, download: bool | None) -> "KnowledgeB
     import hashlib
 
     import platformdirs
-    from ingest.members import ReadOptions
 
     from ingest.cli import with_progress
+    from ingest.members import ReadOptions
     from rag.knowledge_base import KnowledgeBase
     from rag.settings import APP
 
@@ -125,14 +125,10 @@ def _print(dataset: "Dataset", scores: dict[str, dict[str, Any]]) -> None:
     print_table(
         console(),
         (f"{dataset.name}, {len(dataset.queries)} questions", *names),
-        (
-            (
-                way,
-                *(
-                    f"{score[name]:.3f} ({score['intervals'][name][0]:.3f}-{score['intervals'][name][1]:.3f})"
-                    for name in names
-                ),
-            )
-            for way, score in scores.items()
-        ),
+        ((way, *(_shown(score, name) for name in names)) for way, score in scores.items()),
     )
+
+
+def _shown(score: dict[str, Any], name: str) -> str:
+    low, high = score["intervals"][name]
+    return f"{score[name]:.3f} ({low:.3f}-{high:.3f})"
