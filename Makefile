@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench eval constraints sample clean
+.PHONY: demo test check bench bench-ingest bench-crash eval constraints sample clean
 
 demo: $(READY)
 	$(BIN)/rag demo
@@ -23,6 +23,13 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench.startup
+
+# Ingestion to the limit of a server of known speed, and under a hundred kills.
+bench-ingest: $(READY)
+	$(BIN)/python -m bench.ingest
+
+bench-crash: $(READY)
+	$(BIN)/python -m bench.crash --kills 100
 
 eval: $(READY)
 	$(BIN)/python -m bench.questions

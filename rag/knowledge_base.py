@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from rag.store.tables import Store
     from rag.store.upkeep import Coverage
 
-# Chroma's 472 questions on chunking, 5 passages: recall, precision and IoU of the gold excerpts go from 90.8/4.0/4.0 to
-# 89.0/8.9/8.8 percent, and a prompt is a third shorter.
+# On Chroma's 472 questions, 5 passages, recall, precision and IoU of the gold excerpts go from 90.8/4.0/4.0 percent to
+# 90.0/7.5/7.5: what is left out is seldom what was wanted, and a prompt is shorter by more than a third.
 ANSWER_FLOOR = 0.5
 
 _SIMILAR = 0.99  # cosine between a canary's vector then and now; another quantisation of one model still passes

@@ -14,6 +14,7 @@ from rag.types import Hit
 # beat reciprocal ranks at k = 60 and k = 10, and plain reciprocal ranks were at times worse than BM25 alone.
 VECTOR_WEIGHT = 0.4
 _LEAST_POOL = 50
+_NEIGHBOURS_SHARE = 0.6  # of the floor: what goes on in the next chunk has fewer of the question's words
 _MOST_JOINED = 3  # chunks that one passage may join: more would push other passages out of the context
 
 
@@ -36,7 +37,7 @@ def retrieve(
 ) -> list[Hit]:
     """The passages that best fit a question, at most `limit`, best first.
 
-    Chunks whose score is less than `floor` times that of the best one are left out. `vector` is the question's unit
+    Passages that score less than `floor` times what the best one does are left out. `vector` is the question's unit
     vector; without it only words are searched, without a question only the vector. `documents` restricts the search to
     these document ids.
     """
@@ -44,13 +45,12 @@ def retrieve(
     near = by_vector(store, vector, pool, documents) if vector is not None else []
     worded = by_words(store, question, pool, documents)
     ranked = fused(near, worded)
-    ranked = [(found, score) for found, score in ranked if score >= floor * ranked[0][1]]
     cosines = {found.id: found.score for found in near}
     if vector is not None:
         cosines |= similarities(
             store, vector, [found.id for found, _ in ranked[: 3 * limit] if found.id not in cosines]
         )
-    groups = joined(ranked, limit)
+    groups = joined(ranked, limit, floor)
     texts = store.texts(group[0].document_id for group, _ in groups)
     return [_hit(store, group, score, texts, cosines) for group, score in groups]
 
@@ -79,19 +79,22 @@ def _scaled(scores: Sequence[float]) -> list[float]:
     return [(score - low) / (high - low) if high > low else 1.0 for score in scores]
 
 
-def joined(ranked: Sequence[tuple[Found, float]], limit: int) -> list[tuple[list[Found], float]]:
+def joined(ranked: Sequence[tuple[Found, float]], limit: int, floor: float = 0.0) -> list[tuple[list[Found], float]]:
     """Groups of chunks that stand one after another on a page of one document, at most `limit` groups, best first.
 
-    A chunk joins a group it touches, else it opens one; only chunks among the first `2 * limit` join, so that a
-    passage does not grow by what merely stands beside it. Each group keeps the score of its best chunk.
+    A chunk joins a group it touches, else it opens one, if it scores at least `floor` times what the best does, or
+    somewhat less to join; only chunks among the first `2 * limit` join, so that a passage does not grow by what merely
+    stands beside it. Each group keeps the score of its best chunk.
     """
+    least = floor * ranked[0][1] if ranked else 0.0
     groups: list[tuple[list[Found], float]] = []
     for found, score in ranked[: 2 * limit]:
         beside = next((group for group, _ in groups if len(group) < _MOST_JOINED and _touches(group, found)), None)
         if beside is not None:
-            beside.append(found)
-            beside.sort(key=lambda member: member.ordinal)
-        elif len(groups) < limit:
+            if score >= _NEIGHBOURS_SHARE * least:
+                beside.append(found)
+                beside.sort(key=lambda member: member.ordinal)
+        elif len(groups) < limit and score >= least:
             groups.append(([found], score))
     return groups
 

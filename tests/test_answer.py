@@ -104,12 +104,12 @@ def test_packing_takes_all_where_there_is_room() -> None:
 
 
 def test_a_real_answer_with_quotes_that_are_the_documents_words(sample_kb: KnowledgeBase) -> None:
-    events = list(sample_kb.ask_stream("For how many days does the Relay Hub store readings while it is offline?"))
+    events = list(sample_kb.ask_stream("How many days do customers have to return a product?"))
     answer = events[-1]
     assert isinstance(answer, Answer)
     assert any(isinstance(event, Said) for event in events[:-1])
     assert not answer.abstained
-    assert "21" in answer.text
+    assert "30" in answer.text
     assert re.search(r"\[1\]", answer.text)
     for citation in answer.citations:
         assert sample_kb.text(citation.source)[citation.start : citation.end] == citation.quote
