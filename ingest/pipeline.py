@@ -66,7 +66,7 @@ def ingest(
         on_outcome(outcome)
 
     addresses = [str(path) for path in given if is_address(path)]
-    before = into.documents() if into.exists else []
+    before = list(into.store.documents().values()) if into.exists else []
     seen = look(
         [Path(path) for path in given if not is_address(path)],
         into.store.roots() if into.exists else {},
@@ -177,7 +177,7 @@ def _compared(
 
 
 def _by_source(into: KnowledgeBase) -> dict[str, DocumentRow]:
-    return {row.source: row for row in into.documents()} if into.exists else {}
+    return {row.source: row for row in into.store.documents().values()} if into.exists else {}
 
 
 def _foretell(seen: Inventory, into: KnowledgeBase, tell: Watcher, *, prune: bool, yes: bool, retry: bool) -> None:

@@ -23,7 +23,7 @@ class Outcome:
 
     A file of several documents (records, an archive, a mailbox) has an outcome for each that was added, updated,
     removed or failed, and one of its own, with the file's source, for those that stayed as they were: `documents` says
-    how many that one stands for. `ms` is the time that it took, in milliseconds, its share of shared work included.
+    how many that one stands for. `ms` is the time that its reading took, in milliseconds.
     """
 
     source: str

@@ -178,8 +178,9 @@ class KnowledgeBase:
             yield event
 
     def documents(self) -> "list[DocumentRow]":
-        """All documents, by source."""
-        return sorted(self.store.documents().values(), key=lambda row: row.source)
+        """All documents, by source; a file that only holds others, as an archive does, is none."""
+        rows = self.store.documents().values()
+        return sorted((row for row in rows if row.revision or row.status != "ok"), key=lambda row: row.source)
 
     def text(self, source: str) -> str:
         """The whole text of a document: what every offset in hits and citations counts in."""

@@ -248,6 +248,7 @@ def test_each_document_in_a_file_is_found_by_itself(kb: KnowledgeBase, docs: Pat
     assert kb.search("What does the heron wait for?")[0].source == "docs/birds.zip/heron.md"
     container = kb.store.document("docs/birds.zip")
     assert (container.chunks, container.status) == (0, "ok")
+    assert "docs/birds.zip" not in [row.source for row in kb.documents()], "it is no document itself"
     assert {row.source for row in kb.documents() if row.part_of == container.id} == {
         "docs/birds.zip/heron.md",
         "docs/birds.zip/parrot.md",
