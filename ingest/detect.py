@@ -94,8 +94,7 @@ def suffix_of(name: str) -> str:
 
 def marked(head: bytes, named: str) -> str:
     """The kind that the first bytes give away, "" where they do not; `.zip` and `.ole` hold several kinds."""
-    # A mail or a text may quote the mark; a PDF has it near its start.
-    if b"%PDF-" in head[:1024] and (named in _BINARY or not named or head.lstrip().startswith(b"%PDF-")):
+    if head.lstrip().startswith(b"%PDF-"):
         return ".pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return ".zip"
@@ -112,6 +111,9 @@ def marked(head: bytes, named: str) -> str:
         return ".bmp"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return ".webp"
+    # Something may stand before a PDF's mark. A text may quote it, and an archive may hold a PDF as it is.
+    if b"%PDF-" in head[:1024] and (named in _BINARY or not named):
+        return ".pdf"
     return ""
 
 
