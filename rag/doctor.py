@@ -81,7 +81,7 @@ def _tokens() -> Check:
 def _parsers() -> Check:
     missing = [
         name
-        for name in ("unstructured", "pypdfium2", "docx", "pptx", "openpyxl", "pypandoc")
+        for name in ("unstructured", "pypdfium2", "docx", "pptx", "openpyxl", "xlrd", "oxmsg", "pylatexenc")
         if not importlib.util.find_spec(name)
     ]
     if missing:

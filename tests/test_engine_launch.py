@@ -60,6 +60,7 @@ def test_workers_die_with_a_killed_engine(tmp_path: Path) -> None:
         (worker,) = psutil.Process(running.pid).children()
         psutil.Process(running.pid).kill()
         assert _wait_until_gone(worker.pid, 5)
+        assert _wait_until_gone(running.pid, 5)  # a process that gives back its memory is not dead yet
         assert not launch.stop("127.0.0.1", running.port)
 
 

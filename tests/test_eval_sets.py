@@ -3,6 +3,7 @@
 import json
 import math
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,8 @@ def test_the_command_measures_compares_and_gates(
     environment = {**command_environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-        command = ["rag", "eval", str(folder), *map(str, arguments)]
+        main = "from rag.cli.app import main; main()"
+        command = [sys.executable, "-c", main, "eval", str(folder), *map(str, arguments)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
     done = run("--json", "--ablation")
