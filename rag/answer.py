@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import rag.errors as errors
 from rag.cite import Verdict, check, claims, refuses, relevance
-from rag.lmstudio.chat import ChatModel, Message
+from rag.lmstudio.chat import TEMPLATE_TOKENS, TOKEN_RATIO, ChatModel, Message
 from rag.sentences import sentences
 from rag.tokens import count
 from rag.types import Answer, Citation, CitationStatus, Hit
@@ -25,8 +25,6 @@ Answer the question from these passages only, in one or two short sentences. If 
 Question: {question}
 Answer:"""
 
-_TOKEN_RATIO = 1.25  # of the chat model's tokens to cl100k_base's, at most, in running text
-_TEMPLATE_TOKENS = 64  # what the model's chat template adds
 _OVERFLOW_TRIES = 3
 # On 74 questions to a small model (SQuAD, and product questions that its passages cannot know) this left 20 of 20 off
 # the subject unanswered and refused 4 of 26 that could be answered, each of which the model had answered wrongly.
@@ -57,7 +55,7 @@ def answer_stream(question: str, hits: Sequence[Hit], model: ChatModel, *, answe
     if not hits:
         yield _abstained(question, (), "", "nothing in the documents resembles the question", {}, {})
         return
-    rest = answer_tokens + _TEMPLATE_TOKENS
+    rest = answer_tokens + TEMPLATE_TOKENS
     room = model.reserve(_cost(question, hits) + rest) - rest
     for attempt in range(_OVERFLOW_TRIES):
         passages = packed(question, hits, room)
@@ -118,7 +116,7 @@ def _cut(hit: Hit, room: int) -> Hit | None:
 
 
 def _tokens(text: str) -> int:
-    return round(count(text) * _TOKEN_RATIO) + 1
+    return round(count(text) * TOKEN_RATIO) + 1
 
 
 def _messages(question: str, passages: Sequence[Hit]) -> list[Message]:

@@ -11,6 +11,8 @@ from rag.settings import Settings
 
 Message = Mapping[str, Any]  # {"role": "user", "content": "…"}, or another of OpenAI's forms
 
+TOKEN_RATIO = 1.25  # of a chat model's tokens to cl100k_base's, at most, in running text
+TEMPLATE_TOKENS = 64  # what a model's chat template adds
 UNKNOWN_CONTEXT = 4096  # tokens, where a server does not say what it loaded
 
 

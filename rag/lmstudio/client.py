@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rag.errors as errors
 from rag.lmstudio.agent import Act, ToolUse, act
 from rag.lmstudio.autostart import connect
-from rag.lmstudio.chat import ChatModel, Delta, Message
+from rag.lmstudio.chat import TEMPLATE_TOKENS, TOKEN_RATIO, ChatModel, Delta, Message
 from rag.lmstudio.choice import choose, named
 from rag.lmstudio.http import Connection, Notify, log_notice
 from rag.lmstudio.keeper import start_keeper
@@ -24,9 +24,6 @@ from rag.tokens import count
 if TYPE_CHECKING:
     from rag.lmstudio.embeddings import Embedder, FloatMatrix
     from rag.lmstudio.schemas import Form
-
-_TOKEN_RATIO = 1.3  # of a chat model's tokens to cl100k_base's, at most, in running text
-_TEMPLATE_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +341,4 @@ def _messages(prompt: str | Sequence[Message]) -> Sequence[Message]:
 
 def _estimated(messages: Sequence[Message]) -> int:
     """An upper estimate of what messages cost in a chat model's tokens."""
-    return sum(
-        round(count(str(message.get("content") or "")) * _TOKEN_RATIO) + _TEMPLATE_TOKENS for message in messages
-    )
+    return sum(round(count(str(message.get("content") or "")) * TOKEN_RATIO) + TEMPLATE_TOKENS for message in messages)
