@@ -8,6 +8,7 @@ from ingest.formats.text import decode
 from rag.types import Document, Kind
 
 _HEADING = re.compile(r"(?P<stars>\*{1,20})[ \t]+(?P<name>\S.*)")
+# The states that Org itself knows: marks of its readers, not ours.
 _STATE = re.compile(r"\A(?:(?:TODO|DONE|NEXT|WAITING|CANCELLED|CANCELED)[ \t]+)?(?:\[#\w\][ \t]*)?(?:COMMENT[ \t]+)?")
 _TAGS = re.compile(r"[ \t]+:[\w@#%:]+:[ \t]*\Z")
 _ITEM = re.compile(r"\s*(?:[-+]|(?<=\s)\*|(?:\d{1,9}|[A-Za-z])[.)])\s+\S")
