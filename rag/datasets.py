@@ -55,12 +55,14 @@ class Dataset:
     """A folder of questions over documents.
 
     `source` is what to ingest: the folder `docs/`, or the file `corpus.jsonl` of one record a document. A document is
-    named by its file, with or without the suffix, or by its `_id`.
+    named by its file, with or without the suffix, or by its `_id`. `unanswerable` counts the questions that were left
+    out because no document is relevant to them.
     """
 
     name: str
     source: Path
     queries: tuple[Query, ...]
+    unanswerable: int
 
     @property
     def is_corpus(self) -> bool:
@@ -132,14 +134,17 @@ def read_dataset(folder: Path) -> Dataset:
     if (folder / "spans.jsonl").is_file():
         for _, row in read_rows(folder / "spans.jsonl", "query_id", "doc", "start", "end"):
             spans.setdefault(str(row["query_id"]), []).append((str(row["doc"]), int(row["start"]), int(row["end"])))
-    queries = []
+    queries: list[Query] = []
+    unanswerable = 0
     for _, row in read_rows(folder / "queries.jsonl", "_id", "text"):
         id_ = str(row["_id"])
         if any(gain > 0 for gain in gains.get(id_, {}).values()):
             queries.append(Query(id_, str(row["text"]), gains[id_], tuple(spans.get(id_, ()))))
+        else:
+            unanswerable += 1
     if not queries:
         raise errors.UsageProblem(f"{folder} has no question with a relevant document in qrels.tsv.")
-    return Dataset(folder.resolve().name, _source(folder, queries), tuple(queries))
+    return Dataset(folder.resolve().name, _source(folder, queries), tuple(queries), unanswerable)
 
 
 def _source(folder: Path, queries: Sequence[Query]) -> Path:

@@ -4,7 +4,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from rag.datasets import GOLD
-from rag.display import one_line
+from rag.display import one_line, printable
 from rag.retrieval_eval import DEFAULT, Difference, QueryScore, WayScores
 
 _MEASURES = {
@@ -67,14 +67,15 @@ def page(
 </head>
 <body>
 <h1>{_escaped(title)}</h1>
-<p>{_escaped(about)} What counts is the rank of the first {unit}. All figures are means over the questions, from 0 to 1,
-with their 95 % intervals.</p>
+<p>{_escaped(about)} Ranked are {"passages; what counts is which hold the answer whole" if by_passage else "documents"}.
+Figures are means over the questions, from 0 to 1, with their 95 % intervals.</p>
 {_table(names, scores, against)}
 <h2>By measure</h2>
 <div class="plots">
 {"".join(_measure_plot(name, scores) for name in names)}</div>
 <h2>Where the first {unit} stands</h2>
-<figure>{_rank_plot(default.scores)}<figcaption>Questions by its rank, in the default search.</figcaption></figure>
+<p>Questions by its rank, in the default search.</p>
+{_rank_plot(default.scores, by_passage)}
 {_worst(default.scores)}
 </body>
 </html>
@@ -84,19 +85,21 @@ with their 95 % intervals.</p>
 def _table(
     names: Sequence[str], scores: Mapping[str, WayScores], against: Mapping[str, Mapping[str, Difference]]
 ) -> str:
-    head = "".join(f"<th>{_MEASURES[name]}</th>" for name in names)
-    rows = []
-    for way, score in scores.items():
-        cells = "".join(_cell(score, name, against.get(way, {}).get(name)) for name in names)
-        cost = f"<td>{score.seconds:.3f} s<small>{score.chat_requests:.1f} chat requests</small></td>"
-        rows.append(f"<tr><th>{_escaped(way)}</th>{cells}{cost}</tr>\n")
+    head = "".join(f"<th>{_escaped(way)}</th>" for way in scores)
+    rows = [
+        (_MEASURES[name], "".join(_cell(score, name, against.get(way, {}).get(name)) for way, score in scores.items()))
+        for name in names
+    ]
+    rows.append(("seconds a search", "".join(f"<td>{score.seconds:.3f}</td>" for score in scores.values())))
+    rows.append(("chat requests a search", "".join(f"<td>{score.chat_requests:.1f}</td>" for score in scores.values())))
     note = (
         "<p>Below the interval: the difference to the default, question by question, with its own interval; in colour "
         "where that leaves out zero.</p>"
         if against
         else ""
     )
-    table = f"<table>\n<tr><th>search</th>{head}<th>cost of a search</th></tr>\n{''.join(rows)}</table>"
+    body = "".join(f"<tr><th>{name}</th>{cells}</tr>\n" for name, cells in rows)
+    table = f"<table>\n<tr><th></th>{head}</tr>\n{body}</table>"
     return f'<div class="wide">{table}</div>{note}'
 
 
@@ -116,12 +119,12 @@ def _measure_plot(name: str, scores: Mapping[str, WayScores]) -> str:
     return f"<figure><figcaption>{_MEASURES[name]}</figcaption>{_bars(rows, _MEASURES[name])}</figure>\n"
 
 
-def _rank_plot(scores: Sequence[QueryScore]) -> str:
+def _rank_plot(scores: Sequence[QueryScore], by_passage: bool) -> str:
     counts = {
         str(low) if low == high else f"{low} to {high}" if high < _RANKS[-1][1] else f"{low} and more": sum(
             score.rank is not None and low <= score.rank <= high for score in scores
         )
-        for low, high in _RANKS
+        for low, high in (_RANKS[:-1] if by_passage else _RANKS)  # not more than 20 passages are looked at
     }
     counts["not found"] = sum(score.rank is None for score in scores)
     most = max(counts.values())
@@ -186,4 +189,4 @@ def _question(score: QueryScore) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(text)
+    return html.escape(printable(text))

@@ -36,6 +36,16 @@ _EXPLETIVE = re.compile(
     r"\b(is it|it is) (possible|necessary|allowed|safe|forbidden|best|recommended)\b",
     re.IGNORECASE,
 )
+_ASKS_FOR_NUMBER = re.compile(
+    r"\bhow (many|much|long|far|often|old|high|deep|wide|heavy)\b|"
+    r"\bwie (viele?|lange?|weit|oft|alt|hoch|tief|breit|schwer)\b",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|twelve|dozen|half|hundred|thousand|once|twice|every|daily|"
+    r"weekly|monthly|yearly|ein\w*|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|zwölf|jede\w*|täglich)\b",
+    re.IGNORECASE,
+)
 _SAYS_NO_THING = frozenset(
     "what when where which whose does have will would should could must many much long often happen happens need name "
     "with from your that them they into".split()
@@ -57,6 +67,8 @@ def rejection(question: str, answer: str, passage: Hit, others: Sequence[Hit], e
         return "a yes-or-no question"
     if not stands_alone(question):
         return "not clear without the passage"
+    if _ASKS_FOR_NUMBER.search(question) and not _NUMBER.search(answer):
+        return "asks for a number, and the answer has none"
     if set(said) <= set(asked):
         return "gives its answer away"
     if _copied(asked, words(passage.text)) > _MOST_COPIED:

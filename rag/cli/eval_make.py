@@ -59,7 +59,7 @@ def make(
         finally:  # also at Ctrl-C, or when the server is gone: what is written stays written
             if json:
                 print_json(made.to_dict())
-            else:
+            elif made.tried:
                 _print(made, count)
 
 

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -111,7 +111,7 @@ class Subject:
     """What is measured: a knowledge base, and questions about it.
 
     `names` are the judgements' names of documents by their source, None where passages are judged. `of` is how many
-    questions there are, of which `queries` may be a sample; `unanswerable` had no quote and are left out of both.
+    questions there are, of which `queries` may be a sample; `unanswerable` is how many more have no answer.
     """
 
     name: str
@@ -153,9 +153,10 @@ def _subject(path: Path, kb: Path | None, most: int | None, *, download: bool | 
         if kb is not None:
             raise errors.UsageProblem(f"{path} brings its own documents; --kb is for a file of questions.")
         dataset = read_dataset(path)
-        base, names = _made(dataset, download=download), None
+        base = _made(dataset, download=download)
         names = document_names(base, dataset)
-        return Subject(dataset.name, base, sampled(dataset.queries, most), len(dataset.queries), 0, names)
+        queries = dataset.queries
+        return Subject(dataset.name, base, sampled(queries, most), len(queries), dataset.unanswerable, names)
     questions = read_questions(path)
     base = knowledge_base(kb, download=download)
     queries = own_queries(base, questions)
@@ -205,7 +206,7 @@ def _way(text: str) -> "tuple[str, SearchKeywords]":
         except ValueError:
             how[name] = value
     SearchOptions(**{"limit": 1, **how})
-    return text, how  # type: ignore[return-value]  # its fields are those of SearchOptions, which has checked them
+    return text, cast("SearchKeywords", how)
 
 
 def _tracked(way: str, queries: "Sequence[Query]") -> "Iterator[Query]":
