@@ -74,16 +74,17 @@ def server() -> Iterator[FakeLMStudio]:
         yield running
 
 
-def say(server: FakeLMStudio, question: str, answer: str) -> None:
-    text = json.dumps({"question": question, "answer": answer})
-    server.stream(chunk_of(CHAT, text), chunk_of(CHAT, "", "stop"), "data: [DONE]\n\n")
+def say(server: FakeLMStudio, question: str, answer: str, again: str | None = None) -> None:
+    """Have the server make this question, and answer it when it is asked, which it is where the words are fit."""
+    for reply in [{"question": question, "answer": answer}] + ([{"answer": again}] if again else []):
+        server.stream(chunk_of(CHAT, json.dumps(reply)), chunk_of(CHAT, "", "stop"), "data: [DONE]\n\n")
 
 
 GOOD = {
-    "docs/mast.md 1": ("How far must a mast stand from power lines?", "at least 10 METRES away"),
-    "docs/mast.md 2": ("To what torque are the clamp's U-bolts tightened?", "4.5 Nm"),
-    "docs/returns.md 1": ("Within how many days can a console be sent back?", "30 days"),
-    "docs/pay.md 1": ("Who pays travel claims on Thursdays?", "Pavel Novak"),
+    "docs/mast.md 1": ("How far must a mast stand from power lines?", "at least 10 METRES away", "10 metres away"),
+    "docs/mast.md 2": ("To what torque are the clamp's U-bolts tightened?", "4.5 Nm", "To 4.5 Nm"),
+    "docs/returns.md 1": ("Within how many days can a console be sent back?", "30 days", "30 days"),
+    "docs/pay.md 1": ("Who pays travel claims on Thursdays?", "Pavel Novak", "Pavel Novak"),
 }
 
 
@@ -121,13 +122,14 @@ def test_what_a_model_makes_up_is_rejected_with_the_reason(place: Path, server: 
     base = KnowledgeBase(place, settings=server.settings)
     say(server, "How high is the tower in Lund, in metres?", "77 m")
     server.stream(chunk_of(CHAT, '{"question": "cut'), chunk_of(CHAT, "", "length"), "data: [DONE]\n\n")
-    say(server, "How tall is Pavel Novak?", "")
+    third = list(passages(base.store))[2].hit
+    say(server, *GOOD[f"{third.source} {third.page}"][:2], again="something else")
     with LMStudio(settings=server.settings) as model:
         reasons = [made.reason for made in islice(make_questions(base, model), 3)]
     assert reasons == [
         "the answer is not in the passage",
         "no answer in the form asked for",
-        "the answer is not in the passage",
+        "asked the question, the model answers something else",
     ]
 
 
@@ -216,7 +218,7 @@ def test_the_command_goes_on_where_it_stopped_and_its_file_can_be_measured(
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[0] == f"2 questions kept of 2 made; {output} has 3."
     assert "has 1 questions; going on" in done.stderr
-    assert len(server.bodies("/v1/chat/completions")) == asked + 2, "no passage is asked about twice"
+    assert len(server.bodies("/v1/chat/completions")) == asked + 4, "no passage is asked about twice"
     questions = read_questions(output)
     assert [question.question for question in questions] == [GOOD[order[at]][0] for at in (0, 2, 3)]
     base = KnowledgeBase(place, settings=server.settings)

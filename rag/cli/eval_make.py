@@ -32,9 +32,9 @@ def make(
     """Make questions about the documents with the chat model, each with the sentence that answers it.
 
     Passages are taken from all documents in turn. A question is kept if its answer stands in the passage word for
-    word, if it is clear by itself, and if no other passage seems to answer it; the file beside the questions,
-    *.tried.jsonl, says why others were not. Each line is written as it comes, and the same command goes on where it
-    stopped. Read the questions, mend or delete lines, and then: rag eval questions.jsonl
+    word, if it is clear by itself, if no other passage seems to answer it, and if the model answers it so again; the
+    file beside the questions, *.tried.jsonl, says why others were not. Each line is written as it comes, and the same
+    command goes on where it stopped. Read the questions, mend or delete lines, and then: rag eval questions.jsonl
 
     Example: rag eval make --kb notes.kb -n 50 -o questions.jsonl
     """

@@ -175,9 +175,10 @@ def _made(dataset: "Dataset", *, download: bool | None) -> "KnowledgeBase":
     from ingest.members import ReadOptions
     from rag.knowledge_base import KnowledgeBase
     from rag.settings import APP
+    from rag.store.schema import FORMAT
 
     configured = settings(download=download)
-    made_of = f"{dataset.source.resolve()} {configured.embedding_model} {configured.chunk_tokens}"
+    made_of = f"{dataset.source.resolve()} {configured.embedding_model} {configured.chunk_tokens} {FORMAT}"
     name = f"{dataset.name}-{hashlib.blake2b(made_of.encode(), digest_size=6).hexdigest()}"
     folder = Path(platformdirs.user_cache_dir(APP, appauthor=False)) / "eval" / name
     base = KnowledgeBase(folder, settings=configured, notify=notify)
