@@ -1,7 +1,6 @@
 """Questions with gold spans, made by the chat model from one sentence of the user's documents at a time."""
 
 import json
-import re
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 _MOST_TOKENS = 512  # of a reply; the two short fields take about 60
 _SIMILAR_PASSAGES = 30
-_FACT = re.compile(r"\d|(?<=[a-z,] )[A-Z]\w+")  # a number, or a word that is written as a name is
 _SENTENCE_WORDS = range(6, 60)
 
 # The sentence is ours to choose: a 0.5B model that may choose a fact of a passage by itself seldom copies it, and asks
@@ -177,11 +175,13 @@ def _is_row(sentence: str) -> bool:
 
 
 def _is_fact(sentence: str) -> bool:
+    """Whether it is running text with a number, or with a word inside it that is written as a name is."""
+    said = sentence.split()
     letters = sum(char.isalpha() for char in sentence)
     return (
         len(words(sentence)) in _SENTENCE_WORDS
-        and letters > len("".join(sentence.split())) / 2
-        and _FACT.search(sentence) is not None
+        and letters > len("".join(said)) / 2
+        and any(word[0].isupper() or any(map(str.isdigit, word)) for word in said[1:])
     )
 
 

@@ -218,6 +218,7 @@ def test_the_command_goes_on_where_it_stopped_and_its_file_can_be_measured(
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[0] == f"2 questions kept of 2 made; {output} has 3."
     assert "has 1 questions; going on" in done.stderr
+    assert "has been tried" in done.stderr
     assert len(server.bodies("/v1/chat/completions")) == asked + 4, "no passage is asked about twice"
     questions = read_questions(output)
     assert [question.question for question in questions] == [GOOD[order[at]][0] for at in (0, 2, 3)]

@@ -36,6 +36,8 @@ def make(
     file beside the questions, *.tried.jsonl, says why others were not. Each line is written as it comes, and the same
     command goes on where it stopped. Read the questions, mend or delete lines, and then: rag eval questions.jsonl
 
+    Such questions share words with their passages: their figures serve to compare, and promise nothing.
+
     Example: rag eval make --kb notes.kb -n 50 -o questions.jsonl
     """
     from rag.lmstudio.client import LMStudio
@@ -56,11 +58,13 @@ def make(
                     advance(len(made.questions), made.rejected.total())
                     if len(made.questions) >= count:
                         break
+                else:
+                    notify(f"Every passage of {base.path} that states a fact has been tried.")
         finally:  # also at Ctrl-C, or when the server is gone: what is written stays written
             if json:
                 print_json(made.to_dict())
             elif made.tried:
-                _print(made, count)
+                _print(made)
 
 
 @dataclass(slots=True)
@@ -140,10 +144,8 @@ def _progress(count: int, already: int) -> "Iterator[Callable[[int, int], None]]
         yield lambda kept, rejected: bar.update(task, completed=kept, description=f"questions, {rejected} rejected")
 
 
-def _print(made: QuestionFile, count: int) -> None:
+def _print(made: QuestionFile) -> None:
     asked = made.kept + made.rejected.total()
     print(f"{made.kept} questions kept of {asked} made; {made.path} has {len(made.questions)}.")
     for reason, times in made.rejected.most_common():
         print(f"{times} rejected: {reason}")
-    if len(made.questions) < count:
-        notify("The same command goes on; where every passage has been tried, there is no more to come.")
