@@ -178,8 +178,8 @@ def _made(dataset: "Dataset", *, download: bool | None) -> "KnowledgeBase":
     from rag.store.schema import FORMAT
 
     configured = settings(download=download)
-    made_of = f"{dataset.source.resolve()} {configured.embedding_model} {configured.chunk_tokens} {FORMAT}"
-    name = f"{dataset.name}-{hashlib.blake2b(made_of.encode(), digest_size=6).hexdigest()}"
+    made_of = f"{dataset.source.resolve()} {configured.embedding_model} {configured.chunk_tokens}"
+    name = f"{dataset.name}-{hashlib.blake2b(made_of.encode(), digest_size=6).hexdigest()}-{FORMAT}"
     folder = Path(platformdirs.user_cache_dir(APP, appauthor=False)) / "eval" / name
     base = KnowledgeBase(folder, settings=configured, notify=notify)
     records = ReadOptions(record_id="_id", record_title="title", record_text=("text",))
