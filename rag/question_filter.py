@@ -22,7 +22,7 @@ _YES_OR_NO = re.compile(
 _POINTS_AT_TEXT = re.compile(
     r"\b(this|these|those|"
     r"(the|given|provided|following) (passage|text|excerpt|sentence|statement|paragraph|context|author|answer)|"
-    r"(in|from|of|by|to) (the|a) ((given|provided|following) )?(document|section|table|row|list|article|chapter)|"
+    r"(in|from|of|by|to) the ((given|provided|following) )?(document|section|table|row|list|article|chapter)|"
     r"(mentioned|described|listed|stated|given|shown)( (here|above|below|in the)|\W*$)|"
     r"diese[mnrs]?|(im|laut|des) (text|abschnitt|dokument|satz)\w*|"
     r"(ce|cette|ces) (texte|passage|document|phrase|section)|(este|esta|estos|estas) (texto|pasaje|documento|frase))\b",

@@ -173,6 +173,7 @@ def test_a_question_that_another_passage_answers_too_is_rejected() -> None:
     [
         ("How long does the battery of the Sprig last when it is cold?", True),
         ("How long does it take to pair a mast unit with the console?", True),
+        ("On what date was the soil above 10 °C for five days in a row?", True),
         ("What colour is it after the test?", False),
         ("Who wrote the passage about lamps?", False),
         ("What do these sensors measure in a greenhouse?", False),
