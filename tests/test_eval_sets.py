@@ -160,7 +160,7 @@ def without_costs(figures: dict[str, Any]) -> dict[str, Any]:
     ("arguments", "message"),
     [
         (["--kb", "x"], "brings its own documents"),
-        (["--with", "mood=good"], "'mood=good' is not FIELD=VALUE with a field of mode"),
+        (["--with", "mood=good"], "'mood=good' is not FIELD=VALUE with a field of"),
         (["--with", "mode=magic"], "'magic' is none of"),
         (["--html", "nowhere/page.html"], "There is no folder"),
     ],
