@@ -162,6 +162,7 @@ def without_costs(figures: dict[str, Any]) -> dict[str, Any]:
         (["--kb", "x"], "brings its own documents"),
         (["--with", "mood=good"], "'mood=good' is not FIELD=VALUE with a field of"),
         (["--with", "mode=magic"], "'magic' is none of"),
+        (["--with", "vector_weight=much"], "the value is of the wrong kind"),
         (["--html", "nowhere/page.html"], "There is no folder"),
     ],
 )

@@ -206,7 +206,10 @@ def _way(text: str) -> "tuple[str, SearchKeywords]":
             how[name] = json_.loads(value)
         except ValueError:
             how[name] = value
-    SearchOptions(**{"limit": 1, **how})
+    try:
+        SearchOptions(**{"limit": 1, **how})
+    except TypeError as exc:
+        raise errors.UsageProblem(f"--with {text}: the value is of the wrong kind ({exc}).") from exc
     return text, cast("SearchKeywords", how)
 
 
