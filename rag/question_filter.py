@@ -15,6 +15,7 @@ _MOST_ALIKE = 0.8  # Jaccard similarity of the words of two questions
 _MOST_ELSEWHERE = 3  # other passages that hold all the question's words the passage holds
 
 _WORD = re.compile(r"\w+")
+_NOT_AFTER, _NOT_BEFORE = r"(?<![A-Za-z0-9])(?<!\d[.,])", r"(?![A-Za-z0-9])(?![.,]\d)"
 _QUESTION_END = re.compile(r"[?？؟;]\s*$")  # the last is the Greek one
 _YES_OR_NO = re.compile(
     r"(is|are|was|were|do|does|did|can|could|will|would|should|shall|has|have|had|may|must)\b", re.IGNORECASE
@@ -97,10 +98,12 @@ def stands_alone(question: str) -> bool:
 
 
 def place_of(text: str, phrase: str) -> tuple[int, int] | None:
-    """Where a phrase stands in a text, by its words: case, white space and punctuation between them may differ."""
-    found = re.search(
-        rf"(?<![A-Za-z0-9]){_between(phrase)}(?![A-Za-z0-9])" if words(phrase) else r"(?!)", text, re.IGNORECASE
-    )
+    """Where a phrase stands in a text, by its words: case, white space and punctuation between them may differ.
+
+    A part of a number or of a word is no place: 11 does not stand in 11.8.
+    """
+    pattern = r"[\W_]+".join(map(re.escape, _WORD.findall(phrase)))
+    found = re.search(rf"{_NOT_AFTER}{pattern}{_NOT_BEFORE}", text, re.IGNORECASE) if pattern else None
     return found.span() if found else None
 
 
@@ -112,10 +115,6 @@ def holds(text: str, phrase: str) -> bool:
 def words(text: str) -> list[str]:
     """A text's words in their order, in lower case."""
     return _WORD.findall(text.casefold())
-
-
-def _between(phrase: str) -> str:
-    return r"[\W_]+".join(map(re.escape, _WORD.findall(phrase)))
 
 
 def _copied(asked: Sequence[str], there: Sequence[str]) -> float:

@@ -189,7 +189,7 @@ def test_a_question_names_what_it_is_about(question: str, clear: bool) -> None:
 def test_a_phrase_is_found_by_its_words() -> None:
     text = "It costs € 7.50, at\n  most; 17.50 with post."
     assert text[slice(*place_of(text, "$7.50 at most.") or ())] == "7.50, at\n  most"
-    assert place_of(text, "5") is None, "not within a number"
+    assert place_of(text, "5") is place_of(text, "17") is place_of(text, "50") is None, "not within a number"
     assert place_of(text, "…") is None
 
 
