@@ -16,7 +16,8 @@ rag.types rag.settings rag.tokens rag.sentences rag.metrics rag.datasets rag.sea
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
-rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
+rag.store.names rag.store.schema rag.store.lance rag.store.tables
+rag.store.journal rag.store.write rag.store.search rag.store.upkeep
 rag.cite rag.retrieve
 rag.answer
 rag.knowledge_base
@@ -51,7 +52,7 @@ MAY_USE_ENGINE = {
 DOORS: dict[str, str | tuple[str, ...]] = {
     "openai": "rag.lmstudio",
     "httpx2": ("rag.lmstudio", "ingest.fetch"),  # the model server, and pages that a user names
-    "lancedb": "rag.store",
+    "lancedb": "rag.store.lance",
     "pyarrow": "rag.store",
     "pydantic": "rag.lmstudio.schemas",
     "pydantic_core": "rag.lmstudio.schemas",

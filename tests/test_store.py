@@ -9,7 +9,7 @@ import rag.errors as errors
 from rag.store.journal import Journal
 from rag.store.names import digest, embedded_hash, revision_of
 from rag.store.schema import DocumentRow, Identity
-from rag.store.search import by_vector, by_words, similarities
+from rag.store.search import by_vector, by_words, passages
 from rag.store.tables import Store
 from rag.store.upkeep import coverage, tidy
 from rag.store.write import NewVersion, Writer, write_lock
@@ -197,10 +197,22 @@ def test_vectors_are_found_again_by_what_was_embedded(store: Store) -> None:
     assert found[name] == pytest.approx([0, 0.6, 0.8, 0])
 
 
-def test_similarities_are_cosines_of_the_chunks_named(store: Store) -> None:
+def test_what_words_find_comes_with_its_cosine(store: Store) -> None:
     Writer(store).put([version("docs/a.md", "battery", (0, 0.6, 0.8, 0))])
-    id_ = by_words(store, "battery", 1)[0].id
-    assert similarities(store, np.array([0, 1, 0, 0], np.float32), [id_, "unknown"]) == {id_: pytest.approx(0.6)}
+    vector = np.array([0, 1, 0, 0], np.float32)
+    assert by_words(store, "battery", 1)[0].similarity is None
+    assert by_words(store, "battery", 1, vector=vector)[0].similarity == pytest.approx(0.6)
+    assert by_words(store, "nothing", 1, vector=vector) == []
+    assert by_vector(store, vector, 1)[0].similarity == pytest.approx(0.6)
+
+
+def test_a_passage_is_all_that_stands_between_its_ends(store: Store) -> None:
+    text = "the battery\nthe cable\nthe mast"
+    Writer(store).put([version("docs/a.md", text)])
+    chunks = sorted(by_vector(store, np.array([1, 0, 0, 0], np.float32), 9), key=lambda found: found.ordinal)
+    assert passages(store, [chunks[:2], chunks[2:], chunks]) == ["the battery\nthe cable", "the mast", text]
+    Writer(store).put([version("docs/a.md", "another text")])
+    assert passages(store, [chunks[:2], chunks[2:]]) == [None, None], "it was replaced while a search went on"
 
 
 def test_every_row_is_searched_whether_indexed_or_not(store: Store) -> None:

@@ -1,17 +1,16 @@
 """A knowledge base's tables on disk: open, create, and read documents."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import pyarrow as pa
-from lancedb.expr import col, lit
-from lancedb.index import FTS
 
 import rag.errors as errors
+from rag.store.lance import FTS, col, connect, lit
 from rag.store.schema import DOCUMENTS, FORMAT, ROOTS, DocumentRow, Identity, chunks_schema, identity_of
 
 _ROW_FIELDS = [name for name in DOCUMENTS.names if name != "text"]
@@ -26,11 +25,26 @@ def store_errors(path: Path) -> Iterator[None]:
         raise errors.KnowledgeBaseError(f"The knowledge base {path} could not be read or written: {exc}") from exc
 
 
-class Store:
-    """The tables of one knowledge base. Always sees the newest version; safe to share between threads that read."""
+@dataclass(slots=True)
+class _Known:
+    """Rows of the documents table at one of its versions; None for an id that it lacks."""
 
-    def __init__(self, path: Path, db: Any, documents: Any, chunks: Any, roots: Any) -> None:
-        self.path = path
+    version: int
+    rows: dict[str, DocumentRow | None] = field(default_factory=dict)
+    whole: dict[str, DocumentRow] | None = None
+
+
+class Store:
+    """The tables of one knowledge base; safe to share between threads that read.
+
+    Always sees the newest version, unless it was opened at an older one, which `version` names then and which cannot
+    be changed.
+    """
+
+    def __init__(
+        self, path: Path, db: Any, documents: Any, chunks: Any, roots: Any, version: str | None = None
+    ) -> None:
+        self.path, self.version = path, version
         self._db, self.documents_table, self.chunks_table, self.roots_table = db, documents, chunks, roots
         found = identity_of(chunks.schema)
         if found is None:
@@ -46,7 +60,7 @@ class Store:
                 f"{path} was written by an older lmstudio-rag (format {self.identity.format}, this one reads "
                 f"{FORMAT}). Ingest into a new --kb."
             )
-        self._current: tuple[int, dict[str, DocumentRow]] | None = None
+        self._known = _Known(0)
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -76,11 +90,29 @@ class Store:
     def documents(self) -> dict[str, DocumentRow]:
         """All documents by id, without their texts. Kept until the table has a new version."""
         with store_errors(self.path):
-            version = int(self.documents_table.version)
-            if self._current is None or self._current[0] != version:
-                rows = self.documents_table.search().select(_ROW_FIELDS).to_arrow().to_pylist()
-                self._current = (version, {row["id"]: DocumentRow.from_values(row) for row in rows})
-            return self._current[1]
+            known = self._known_now()
+            if known.whole is None:
+                found = self.documents_table.search().select(_ROW_FIELDS).to_arrow().to_pylist()
+                known.whole = {row["id"]: DocumentRow.from_values(row) for row in found}
+            return known.whole
+
+    def rows_of(self, document_ids: Iterable[str]) -> dict[str, DocumentRow]:
+        """Some documents by id, without their texts: what a search needs of a table that may hold very many."""
+        wanted = set(document_ids)
+        with store_errors(self.path):
+            known = self._known_now()
+            rows: Mapping[str, DocumentRow | None] = known.rows if known.whole is None else known.whole
+            if known.whole is None and (new := sorted(wanted - known.rows.keys())):
+                query = self.documents_table.search().where(col("id").isin(new)).select(_ROW_FIELDS)
+                found = {row["id"]: DocumentRow.from_values(row) for row in query.to_arrow().to_pylist()}
+                known.rows |= {id_: found.get(id_) for id_ in new}
+        return {id_: row for id_ in wanted if (row := rows.get(id_)) is not None}
+
+    def _known_now(self) -> _Known:
+        version, known = int(self.documents_table.version), self._known
+        if known.version != version:
+            self._known = known = _Known(version)
+        return known
 
     def document(self, source: str) -> DocumentRow:
         """The document of a source. Raises DocumentNotFound."""
@@ -122,4 +154,4 @@ class Store:
 
 def _connected(path: Path) -> Any:
     # Interval zero: each read looks for a new version first, so that a service sees what an ingest has just committed.
-    return lancedb.connect(str(path), read_consistency_interval=timedelta(0))
+    return connect(str(path), read_consistency_interval=timedelta(0))

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
-from lancedb.expr import col, lit
 
 import rag.errors as errors
+from rag.store.lance import col, lit
 from rag.store.names import digest, embedded_hash
 from rag.store.schema import DOCUMENTS, ROOTS, DocumentRow
 from rag.store.tables import Store, store_errors
