@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.search_options import Mode, SearchOptions
-from rag.store.schema import DocumentRow
 from rag.store.search import Found, by_vector, by_words, passages
-from rag.store.tables import Store
+from rag.store.tables import Outline, Store
 from rag.types import Hit
 
 # Measured on chroma_chunking at three chunk sizes: a convex combination of min-max scaled scores, 0.4 for the vector,
@@ -53,12 +52,11 @@ def candidates(
 
 def hits(store: Store, groups: Sequence[tuple[list[Found], float]]) -> list[Hit]:
     """Groups of neighbouring chunks as passages with their texts and their similarity to the question."""
-    texts = passages(store, [group for group, _ in groups])
-    documents = store.rows_of(group[0].document_id for group, _ in groups)
+    found = passages(store, [group for group, _ in groups])
     return [
-        _hit(documents[group[0].document_id], group, score, text)
-        for (group, score), text in zip(groups, texts, strict=True)
-        if text is not None and group[0].document_id in documents
+        _hit(*passage, group, score)
+        for (group, score), passage in zip(groups, found, strict=True)
+        if passage is not None
     ]
 
 
@@ -112,7 +110,7 @@ def _touches(group: Sequence[Found], found: Found) -> bool:
     return same_place and found.ordinal in (first.ordinal - 1, last.ordinal + 1)
 
 
-def _hit(document: DocumentRow, group: Sequence[Found], score: float, text: str) -> Hit:
+def _hit(document: Outline, text: str, group: Sequence[Found], score: float) -> Hit:
     first = group[0]
     similarities = [found.similarity for found in group if found.similarity is not None]
     return Hit(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.store.lance import MatchQuery, col
-from rag.store.tables import Store, store_errors
+from rag.store.tables import Outline, Store, store_errors
 from rag.types import Box
 
 _FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
@@ -74,25 +74,25 @@ def by_words(
     return _found(store, rows, rows["_score"].to_numpy(), cosines)
 
 
-def passages(store: Store, groups: Sequence[Sequence[Found]]) -> list[str | None]:
-    """The text of each group of neighbouring chunks, all that stands between them included.
+def passages(store: Store, groups: Sequence[Sequence[Found]]) -> list[tuple[Outline, str] | None]:
+    """The document and the text of each group of neighbouring chunks, all that stands between them included.
 
-    It is the slice of the document's text from the first chunk's start to the last one's end. None where the document
-    was replaced since the search. A text is fetched only where chunks do not lie end to end.
+    The text is the slice of the document's from the first chunk's start to the last one's end; it is fetched only
+    where chunks do not lie end to end. None where the document was replaced since the search.
     """
     whole = store.texts(
         group[0].document_id for group in groups if any(a.end != b.start for a, b in itertools.pairwise(group))
     )
-    current = store.rows_of(group[0].document_id for group in groups)
-    found: list[str | None] = []
+    current = store.outlines()
+    found: list[tuple[Outline, str] | None] = []
     for group in groups:
-        first, row = group[0], current.get(group[0].document_id)
-        if row is None or row.revision != first.revision:
+        first, outline = group[0], current.get(group[0].document_id)
+        if outline is None or outline.revision != first.revision:
             found.append(None)
         elif first.document_id in whole:
-            found.append(whole[first.document_id][first.start : group[-1].end])
+            found.append((outline, whole[first.document_id][first.start : group[-1].end]))
         else:
-            found.append("".join(part.text for part in group))
+            found.append((outline, "".join(part.text for part in group)))
     return found
 
 
@@ -103,7 +103,7 @@ def _within(query: Any, documents: Sequence[str] | None) -> Any:
 def _found(store: Store, rows: Any, scores: Scores, cosines: Scores | None) -> list[Found]:
     """Rows as chunks, those left out whose document has another revision by now, or none."""
     values = rows.select(_FIELDS).to_pylist()
-    current = store.rows_of(value["document_id"] for value in values)
+    current = store.outlines()
     return [
         Found(
             **{
