@@ -224,8 +224,9 @@ def test_every_row_is_searched_whether_indexed_or_not(store: Store) -> None:
         assert len(by_words(store, "battery", 50)) == number + 1
         if number == 2:
             tidy(store)
-            assert coverage(store).unindexed == 0
-    assert sum((coverage(store).indexed, coverage(store).unindexed)) == 5
+            assert coverage(store).words.unindexed == 0
+    words = coverage(store).words
+    assert words.indexed + words.unindexed == 5
 
 
 @pytest.mark.parametrize("question", ['"', "it's (a AND", "+-*/[]{}:^~\\", "the of and", "?", "x" * 100_000])

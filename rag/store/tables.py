@@ -72,15 +72,18 @@ class Store:
         self._known = _Known(0)
 
     @classmethod
-    def open(cls, path: Path) -> "Store":
-        """An existing knowledge base; opening changes nothing. Raises KnowledgeBaseMissing."""
+    def open(cls, path: Path, version: str | None = None) -> "Store":
+        """An existing knowledge base; opening changes nothing. Raises KnowledgeBaseMissing.
+
+        With a `version` the folder is that of an older one, as rag/store/versions.py keeps them.
+        """
         if not (path / "chunks.lance").is_dir():
             raise errors.KnowledgeBaseMissing(
                 f"There is no knowledge base at {path}. Make one with: ingest PATH --kb {path}"
             )
         with store_errors(path):
             db = _connected(path)
-            return cls(path, db, db.open_table("documents"), db.open_table("chunks"), db.open_table("roots"))
+            return cls(path, db, db.open_table("documents"), db.open_table("chunks"), db.open_table("roots"), version)
 
     @classmethod
     def create(cls, path: Path, identity: Identity, canaries: list[list[float]]) -> "Store":
@@ -95,6 +98,10 @@ class Store:
             chunks = db.create_table("chunks", schema=chunks_schema(identity, canaries), mode="create")
             chunks.create_index("searched", config=FTS())
         return cls(path, db, documents, chunks, roots)
+
+    def open_table(self, name: str) -> Any:
+        """A table of its own to be set to another version."""
+        return self._db.open_table(name)
 
     def documents(self) -> dict[str, DocumentRow]:
         """All documents by id, without their texts. Kept until the table has a new version."""
