@@ -48,8 +48,8 @@ class KnowledgeBase:
     """Documents that can be searched and asked, at one place on disk.
 
     Opens nothing until it is used: it may be made before there is anything at `path`. Safe inside a running event
-    loop; searches may come from several threads. Every method raises RagError, as the most specific of its kinds. With a
-    `version`, a number or a tag, it is the knowledge base as it was, and nothing in it can be changed.
+    loop; searches may come from several threads. Every method raises RagError, as the most specific of its kinds.
+    With a `version`, a number or a tag, it is the knowledge base as it was, and nothing in it can be changed.
     """
 
     def __init__(

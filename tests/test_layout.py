@@ -39,7 +39,8 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.documents rag.cli.versions rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.app
+rag.cli.questions rag.cli.documents rag.cli.versions rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate
+rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it

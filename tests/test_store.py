@@ -4,47 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stored import IDENTITY, version
 
 import rag.errors as errors
 from rag.store.journal import Journal
-from rag.store.names import digest, embedded_hash, revision_of
-from rag.store.schema import DocumentRow, Identity
+from rag.store.names import digest, embedded_hash
 from rag.store.search import by_vector, by_words, passages
 from rag.store.tables import Store
 from rag.store.upkeep import coverage, tidy
-from rag.store.write import NewVersion, Writer, write_lock
-from rag.types import Chunk
-
-IDENTITY = Identity("text-embedding-test", "Q8_0", 4, "", "", 200)
+from rag.store.write import Writer, write_lock
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.create(tmp_path / "kb", IDENTITY, [[1.0, 0.0, 0.0, 0.0]])
-
-
-def version(source: str, text: str, vector: tuple[float, float, float, float] = (1, 0, 0, 0)) -> NewVersion:
-    """A document whose lines are its chunks, all with the same vector."""
-    chunks, at = [], 0
-    for ordinal, line in enumerate(text.split("\n")):
-        chunks.append(Chunk(ordinal, line, at, at + len(line), None, ("Part",), "Title > Part"))
-        at += len(line) + 1
-    row = DocumentRow(
-        id=digest(source),
-        source=source,
-        root=source.split("/")[0],
-        content_hash=digest(text),
-        size=len(text),
-        mtime_ns=1,
-        revision=revision_of(text, chunks),
-        title="Title",
-        parser="test",
-        status="ok",
-        error="",
-        chunks=0,
-        indexed_at=0,
-    )
-    return NewVersion(row, text, chunks, np.array([vector] * len(chunks), np.float32))
 
 
 def test_a_new_document_is_found_by_words_and_by_vector(store: Store) -> None:

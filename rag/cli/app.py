@@ -22,8 +22,8 @@ app = new_app(
 )
 for command in (questions.ask, questions.search, documents.status, documents.ls, documents.rm):
     app.command()(command)
-for command in (versions.versions, versions.tag, versions.restore):
-    app.command()(command)
+for command_of_versions in (versions.versions, versions.tag, versions.restore):
+    app.command()(command_of_versions)
 app.add_typer(models.app, name="models")
 app.add_typer(engine.app, name="engine")
 

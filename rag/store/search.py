@@ -15,8 +15,10 @@ from rag.types import Box
 _FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
 # A word beyond these adds nothing to a ranking and a pasted page as a question must not cost minutes.
 _LONGEST_QUERY = 2000
-# An index holds one bit a dimension. So many times the chunks wanted are looked up by it and compared exactly.
+# An index holds one bit a dimension: so many times the chunks wanted, or at least so many chunks, are looked up by it
+# and compared exactly.
 _REFINE = 10
+_LEAST_COMPARED = 500
 
 Vector = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.floating]
@@ -44,7 +46,7 @@ def by_vector(store: Store, vector: Vector, limit: int, documents: Sequence[str]
     """The `limit` chunks nearest to a unit vector, best first, with their cosines; within some documents if given."""
     with store_errors(store.path):
         query = store.chunks_table.search(vector, vector_column_name="vector").distance_type("cosine")
-        query = query.refine_factor(_REFINE).limit(limit).select([*_FIELDS, "_distance"])
+        query = query.refine_factor(max(_REFINE, _LEAST_COMPARED // limit)).limit(limit).select([*_FIELDS, "_distance"])
         rows = _within(query, documents).to_arrow()
     cosines = 1 - rows["_distance"].to_numpy()
     return _found(store, rows, cosines, cosines)
