@@ -15,7 +15,7 @@ from rag.store.tables import Store, store_errors
 LARGE = 20_000
 # Files of former states of a table stay so long, for searches that began then. What `rag versions` lists has its own.
 _UNREAD = timedelta(hours=1)
-_BEHIND = 1000  # rows that the full-text index lacks; a search reads their texts, some 30 microseconds each
+_BEHIND = 500  # chunks that the full-text index lacks; a search reads their texts, some 40 microseconds each
 _LITTLE = 0.05
 _FRAGMENTS = 32  # searches become slower with each
 
