@@ -35,6 +35,7 @@ from rag.store.tables import Store
 from rag.store.upkeep import coverage, tidy
 from rag.store.write import NewVersion, Writer, write_lock
 from rag.types import Chunk, Hit
+from rag.words import query_terms
 
 Matrix = npt.NDArray[np.float32]
 
@@ -182,7 +183,8 @@ class Searches:
 
     def raw_words(self, index: int) -> Any:
         """LanceDB's search by words, with what a hit needs."""
-        query = self.store.chunks_table.search(MatchQuery(self.questions[index], "searched"), query_type="fts")
+        words = query_terms(self.questions[index], self.store.languages())
+        query = self.store.chunks_table.search(MatchQuery(words, "words"), query_type="fts")
         return query.limit(POOL).select([*_FIELDS, "_score"]).to_arrow()
 
     def hybrid(self, index: int) -> list[Hit]:

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from rag.store.lance import MatchQuery, col
 from rag.store.tables import Outline, Store, store_errors
 from rag.types import Box
+from rag.words import query_terms
 
 _FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
 # A word beyond these adds nothing to a ranking and a pasted page as a question must not cost minutes.
 _LONGEST_QUERY = 2000
+_MOST_LANGUAGES = 5  # each adds its own form of every word
 # An index holds one bit a dimension: so many times the chunks wanted, or at least so many chunks, are looked up by it
 # and compared exactly.
 _REFINE = 10
@@ -63,11 +65,12 @@ def by_words(
 
     With the question's unit `vector` they come with their similarity to it.
     """
-    if not question.strip():
+    words = query_terms(question[:_LONGEST_QUERY], store.languages()[:_MOST_LANGUAGES])
+    if not words:
         return []
     with store_errors(store.path):
         match: Any = MatchQuery  # its generated signature hides which arguments have defaults
-        query = store.chunks_table.search(match(question[:_LONGEST_QUERY], "searched"), query_type="fts")
+        query = store.chunks_table.search(match(words, "words"), query_type="fts")
         fields = [*_FIELDS, "_score"] if vector is None else [*_FIELDS, "_score", "vector"]
         rows = _within(query.limit(limit).select(fields), documents).to_arrow()
     cosines = None

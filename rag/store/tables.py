@@ -1,5 +1,6 @@
 """A knowledge base's tables on disk: open, create, and read documents."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ import rag.errors as errors
 from rag.store.lance import FTS, col, connect, lit
 from rag.store.schema import DOCUMENTS, FORMAT, ROOTS, DocumentRow, Identity, chunks_schema, identity_of
 
+# The words come stemmed and without stop words (rag/words.py): the index has nothing to do but to part them.
+WORDS_INDEX = FTS(
+    base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False
+)
 _ROW_FIELDS = [name for name in DOCUMENTS.names if name != "text"]
 
 
@@ -31,6 +36,7 @@ class Outline(NamedTuple):
     revision: str
     source: str
     title: str
+    language: str
     row: int
 
 
@@ -40,7 +46,7 @@ class _Known:
 
     version: int
     rows: dict[str, DocumentRow] | None = None
-    outlines: dict[str, Outline] | None = None
+    outlines: tuple[dict[str, Outline], list[str]] | None = None  # and the languages, the commonest first
 
 
 class Store:
@@ -96,7 +102,7 @@ class Store:
             documents = db.create_table("documents", schema=DOCUMENTS, mode="overwrite")
             roots = db.create_table("roots", schema=ROOTS, mode="overwrite")
             chunks = db.create_table("chunks", schema=chunks_schema(identity, canaries), mode="create")
-            chunks.create_index("searched", config=FTS())
+            chunks.create_index("words", config=WORDS_INDEX)
         return cls(path, db, documents, chunks, roots)
 
     def open_table(self, name: str) -> Any:
@@ -114,13 +120,18 @@ class Store:
 
     def outlines(self) -> dict[str, Outline]:
         """All documents by id, as a search needs them: in a tenth of the time. Kept as well."""
+        return self._outlined()[0]
+
+    def _outlined(self) -> tuple[dict[str, Outline], list[str]]:
         with store_errors(self.path):
             known = self._known_now()
             if known.outlines is None:
-                names = ["revision", "source", "title"]
+                names = ["revision", "source", "title", "language"]
                 table = self.documents_table.search().with_row_id(True).select(["id", *names]).to_arrow()
                 columns = (table[name].to_pylist() for name in (*names, "_rowid"))
-                known.outlines = dict(zip(table["id"].to_pylist(), map(Outline, *columns), strict=True))
+                outlines = dict(zip(table["id"].to_pylist(), map(Outline, *columns), strict=True))
+                counts = Counter(outline.language for outline in outlines.values() if outline.revision)
+                known.outlines = outlines, [language for language, _ in counts.most_common()]
             return known.outlines
 
     def _known_now(self) -> _Known:
@@ -128,6 +139,10 @@ class Store:
         if known.version != version:
             self._known = known = _Known(version)
         return known
+
+    def languages(self) -> list[str]:
+        """The languages of the documents, the commonest first."""
+        return self._outlined()[1]
 
     def document(self, source: str) -> DocumentRow:
         """The document of a source. Raises DocumentNotFound."""
@@ -144,7 +159,7 @@ class Store:
         if not wanted:
             return {}
         found = {}
-        outlines = self._known.outlines or {}
+        outlines = self._known.outlines[0] if self._known.outlines else {}
         with store_errors(self.path):
             if places := [outlines[id_].row for id_ in wanted if id_ in outlines]:
                 found = _texts(self.documents_table.take_row_ids(places))

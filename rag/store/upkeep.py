@@ -42,7 +42,7 @@ class Coverages:
 
 def coverage(store: Store) -> Coverages:
     """How many chunks the indexes of the two searches cover."""
-    return Coverages(_coverage(store, "searched_idx"), _coverage(store, "vector_idx"))
+    return Coverages(_coverage(store, "words_idx"), _coverage(store, "vector_idx"))
 
 
 def _coverage(store: Store, index: str) -> Coverage:
