@@ -13,10 +13,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -142,13 +141,15 @@ def tidied(path: Path) -> dict[str, float]:
     """Tidy in a process of its own: seconds, and the megabytes that it took at most beyond an open knowledge base."""
     store = Store.open(path)
     coverage(store)
-    memory, ended = psutil.Process().memory_info, threading.Event()
+    memory = psutil.Process().memory_info
     before = peak = memory().rss
     began = time.perf_counter()
-    thread = threading.Thread(target=lambda: (tidy(store), ended.set()))
-    thread.start()
-    while not ended.wait(0.02):
-        peak = max(peak, memory().rss)
+    with ThreadPoolExecutor(1) as beside:
+        done = beside.submit(tidy, store)
+        while not done.done():
+            peak = max(peak, memory().rss)
+            time.sleep(0.02)
+        done.result()
     return {"seconds": round(time.perf_counter() - began, 1), "MB": round((peak - before) / (1 << 20))}
 
 
