@@ -1,0 +1,215 @@
+"""How far a passage supports a claim, and which of its sentences do: pure, without a model."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rag.polarity import contradicts
+from rag.quantities import Quantity, quantities
+from rag.sentences import sentences
+from rag.types import Hit
+from rag.words import Words, language, words
+
+_MOST_SENTENCES = 3  # a fact, its subject and a condition seldom stand further apart
+_LEAST_GAIN = 0.08  # what a further sentence must add to the coverage
+_NEIGHBOUR = 0.03  # of two that add as much, the one beside the first
+_QUANTITY_WEIGHT = 1.3
+_NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.4, 0.45, 0.5
+_GIVEN_PENALTY = 0.75  # for a name or a number that the question brought in
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A passage's sentences as words; `around` is what a reader knows besides: document, title, headings."""
+
+    language: str
+    spans: tuple[tuple[int, int], ...]
+    sentences: tuple[Words, ...]
+    stems: tuple[frozenset[str], ...]
+    quantities: tuple[tuple[Quantity, ...], ...]
+    all_stems: frozenset[str]
+    around: frozenset[str]
+    around_quantities: tuple[Quantity, ...]
+
+
+@lru_cache(maxsize=512)
+def _read(text: str, surroundings: str) -> Reading:
+    spoken = language(text)
+    spans = tuple(sentences(text))
+    parts = tuple(words(text[start:end], spoken) for start, end in spans)
+    stems = tuple(frozenset(part.weights) for part in parts)
+    near = words(surroundings, spoken)
+    return Reading(
+        spoken,
+        spans,
+        parts,
+        stems,
+        tuple(quantities(part.folded) for part in parts),
+        frozenset().union(*stems),
+        frozenset(near.weights),
+        quantities(near.folded),
+    )
+
+
+def read(passage: Hit) -> Reading:
+    """A passage taken apart, once for all claims."""
+    surroundings = (re.sub(r"[/._#-]", " ", passage.source), passage.title, *passage.headings)
+    return _read(passage.text, "\n".join(surroundings))
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """What a passage has for a claim: the sentences, as indices, best first, and how far they support it, 0 to 1.
+
+    `coverage` is the share of the claim's telling words and numbers that stand in them. `missing` are its numbers and
+    names that do not stand in the passage, `denied` the words by which it says the opposite.
+    """
+
+    chosen: tuple[int, ...]
+    coverage: float
+    missing: tuple[str, ...]
+    denied: str
+    score: float
+
+
+def supported(claim: str, passage: Reading, asked: str = "") -> Support | None:
+    """Find the sentences of a passage that support a claim best; None where no word of it stands there.
+
+    `asked` is the question: a count that it names ("the two methods") needs no evidence.
+    """
+    said = words(claim, passage.language)
+    amounts = [q for q in quantities(said.folded) if not q.implied]
+    total = sum(said.weights.values()) + _QUANTITY_WEIGHT * len(amounts)
+    if not total:
+        return None
+    names = {said.stems[at] for at in said.named}
+    variants = {stem: _variants(stem, stem in names, passage) for stem in said.weights}
+    free = sum(w for stem, w in said.weights.items() if variants[stem] & passage.around)
+    open_stems = {stem: w for stem, w in said.weights.items() if not variants[stem] & passage.around}
+    chosen, gained = _choose(open_stems, variants, amounts, passage)
+    if not chosen:
+        return None
+    coverage = (free + gained) / total
+    there = [q for at in chosen for q in passage.quantities[at]] + list(passage.around_quantities)
+    question = words(asked, passage.language)
+    given = quantities(question.folded)
+    lost = [q for q in amounts if not _stands(q, there) and not (q.spelled and _stands(q, given))]
+    strangers = _strangers(said, variants, passage)
+    zone = [passage.sentences[at] for at in chosen]
+    denied = contradicts(said, zone, passage.language)
+    score = coverage
+    if any(not _stands(q, given) for q in lost):
+        score *= _NUMBER_PENALTY
+    elif lost:
+        score *= _GIVEN_PENALTY
+    if any(said.stems[at] not in question.weights for at in strangers):
+        score *= _NAME_PENALTY
+    elif strangers:
+        score *= _GIVEN_PENALTY
+    score *= _DENIAL_PENALTY if denied else 1
+    missing = tuple(dict.fromkeys([q.text for q in lost] + [said.folded[at] for at in strangers]))
+    return Support(chosen, coverage, missing, denied, score)
+
+
+def _stands(quantity: Quantity, there: Iterable[Quantity]) -> bool:
+    return any(quantity.agrees(other) for other in there)
+
+
+def _variants(stem: str, named: bool, passage: Reading) -> frozenset[str]:
+    """The stems of a passage that are this one in another form: evaluat-ion and evaluat-or, Frist and Rückgabefrist.
+
+    A name's only other form is that of its people or language: Italy, Italian.
+    """
+    if stem in passage.all_stems or stem in passage.around:
+        return frozenset({stem})
+    if named:
+        root = _root(stem)
+        alike = {other for other in passage.all_stems | passage.around if _root(other) == root} if root else set()
+    elif len(stem) < 5:
+        alike = set()
+    else:
+        alike = {
+            other
+            for other in passage.all_stems
+            if len(other) >= 5
+            and (
+                stem in other
+                or other in stem
+                or (other[:5] == stem[:5] and _shared(stem, other) >= 0.7 * min(len(stem), len(other)))
+            )
+        }
+    return frozenset({stem, *alike})
+
+
+_PEOPLE = re.compile(r"(?:i?an|ean|ish|ese|ain|ia|land|[iyae])$")
+
+
+def _root(name: str) -> str:
+    """A country's name without the ending that makes its people of it; "" for what is too short."""
+    root = _PEOPLE.sub("", name)
+    return root if len(root) >= 3 else ""
+
+
+def _shared(a: str, b: str) -> int:
+    count = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        count += 1
+    return count
+
+
+def _choose(
+    stems: dict[str, float], variants: dict[str, frozenset[str]], amounts: Sequence[Quantity], passage: Reading
+) -> tuple[tuple[int, ...], float]:
+    """The sentences that together hold most of a claim, greedily, and the weight that they hold."""
+    total = sum(stems.values()) + _QUANTITY_WEIGHT * len(amounts)
+    holds: list[dict[object, float]] = []
+    for there, numbers in zip(passage.stems, passage.quantities, strict=True):
+        held: dict[object, float] = {
+            stem: weight if stem in there else 0.7 * weight
+            for stem, weight in stems.items()
+            if stem in there or variants[stem] & there
+        }
+        held |= {q: _QUANTITY_WEIGHT for q in amounts if _stands(q, numbers)}
+        holds.append(held)
+    chosen: list[int] = []
+    got: dict[object, float] = {}
+    while len(chosen) < min(_MOST_SENTENCES, len(holds)):
+        def gain(at: int) -> float:
+            new = sum(max(0.0, weight - got.get(item, 0.0)) for item, weight in holds[at].items())
+            return new + (_NEIGHBOUR * total if chosen and abs(at - chosen[0]) == 1 and new else 0.0)
+
+        best = max((at for at in range(len(holds)) if at not in chosen), key=gain)
+        if gain(best) <= (_LEAST_GAIN * total if chosen else 0.0):
+            break
+        chosen.append(best)
+        for item, weight in holds[best].items():
+            got[item] = max(weight, got.get(item, 0.0))
+    return tuple(chosen), sum(got.values())
+
+
+def _strangers(said: Words, variants: dict[str, frozenset[str]], passage: Reading) -> list[int]:
+    """The places of the claim's names that stand nowhere in the passage, its title or headings, not even as their initials."""
+    known = passage.all_stems | passage.around
+    lost = [at for at in sorted(said.named) if not variants[said.stems[at]] & known]
+    return [at for at in lost if not _abbreviated(said, at, passage)]
+
+
+def _abbreviated(said: Words, at: int, passage: Reading) -> bool:
+    """Whether a name is the initials of words in the passage, or belongs to words whose initials stand there."""
+    name = said.folded[at]
+    if 2 <= len(name) <= 6:
+        for part in passage.sentences:
+            initials = "".join(word[0] for word in part.folded)
+            start = initials.find(name)
+            while start >= 0:
+                if any(start + offset in part.named for offset in range(len(name))):
+                    return True
+                start = initials.find(name, start + 1)
+    for length in range(2, 6):
+        for start in range(max(0, at - length + 1), min(at, len(said.folded) - length) + 1):
+            if "".join(word[0] for word in said.folded[start : start + length]) in passage.all_stems:
+                return True
+    return False
