@@ -73,7 +73,7 @@ def fabrications(pairs: Sequence[Pair], seed: int = 1) -> Iterator[Fabrication]:
 Made = tuple[str, str, tuple[Hit, ...]] | None
 Names = Sequence[tuple[str, str]]
 
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*")
+_NUMBER = re.compile(r"(?<![\w.])(?!\d\) )\d+(?:[.,]\d+)*")
 _NUMERALS = "two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty".split()
 _ZAHLEN = "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf zwanzig dreißig".split()
 _NOMBRES = "deux trois quatre cinq six sept huit neuf dix onze douze vingt trente".split()
@@ -170,9 +170,9 @@ _RULES: dict[str, list[Rule]] = {
                      r"improve|ensure|cover|start|run|need|enable|achieve|outperform)s\b", r"fails to \1"),
         ("refused to", r"(?<=[a-z] )(?:signed|accepted|paid|joined|announced|wrote|argued|approved|agreed|led|ruled)\b",
          r"refused to have \g<0>"),
-        ("did not", r"(?<=[a-z] )(began|led|won|lost|became|wrote|argued|defeated|announced|increased|used|founded|"
-                    r"explored|discovered|created|established|gained|caused|received|required|replaced)\b",
-         r"did not \1"),
+        ("did not", r"^(?!.*\b(?:is|are|was|were|been|be|has|have|had)\b)(.*?[a-z] )(began|led|won|lost|became|wrote|argued|"
+                    r"defeated|announced|increased|used|founded|explored|discovered|created|gained|caused|received)\b",
+         r"\1did not \2"),
         ("dropped", r"\b(can|do|does|did|is|are|was|were|must|will|should|may)(?: not|n't|not)\b", r"\1"),
         ("dropped", r"\bnever ", ""),
         ("dropped", r"\bno longer ", ""),

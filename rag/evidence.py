@@ -9,13 +9,13 @@ from rag.polarity import contradicts
 from rag.quantities import Quantity, quantities
 from rag.sentences import sentences
 from rag.types import Hit
-from rag.words import Words, language, words
+from rag.words import Words, language, plain, words
 
 _MOST_SENTENCES = 3  # a fact, its subject and a condition seldom stand further apart
 _LEAST_GAIN = 0.08  # what a further sentence must add to the coverage
 _NEIGHBOUR = 0.03  # of two that add as much, the one beside the first
 _QUANTITY_WEIGHT = 1.3
-_NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.4, 0.45, 0.5
+_NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.4, 0.45, 0.45
 _GIVEN_PENALTY = 0.75  # for a name or a number that the question brought in
 
 
@@ -29,6 +29,8 @@ class Reading:
     stems: tuple[frozenset[str], ...]
     quantities: tuple[tuple[Quantity, ...], ...]
     all_stems: frozenset[str]
+    all_words: frozenset[str]
+    initials: tuple[str, ...]
     around: frozenset[str]
     around_quantities: tuple[Quantity, ...]
 
@@ -47,9 +49,25 @@ def _read(text: str, surroundings: str) -> Reading:
         stems,
         tuple(quantities(part.folded) for part in parts),
         frozenset().union(*stems),
+        frozenset(plain(word) for part in (*parts, near) for word in part.folded),
+        tuple(run for part in parts for run in _initials(part)),
         frozenset(near.weights),
         quantities(near.folded),
     )
+
+
+def _initials(said: Words) -> list[str]:
+    """The first letters of each run of telling words that holds a name."""
+    runs, run, named = [], "", False
+    for at, stem in enumerate((*said.stems, "")):
+        if stem:
+            run += said.folded[at][0]
+            named = named or at in said.named
+            continue
+        if named and len(run) > 1:
+            runs.append(run)
+        run, named = "", False
+    return runs
 
 
 def read(passage: Hit) -> Reading:
@@ -95,7 +113,7 @@ def supported(claim: str, passage: Reading, asked: str = "") -> Support | None:
     question = words(asked, passage.language)
     given = quantities(question.folded)
     lost = [q for q in amounts if not _stands(q, there) and not (q.spelled and _stands(q, given))]
-    strangers = _strangers(said, variants, passage)
+    strangers = _strangers(said, passage)
     zone = [passage.sentences[at] for at in chosen]
     denied = contradicts(said, zone, passage.language)
     score = coverage
@@ -123,12 +141,11 @@ def _variants(stem: str, named: bool, passage: Reading) -> frozenset[str]:
     """
     if stem in passage.all_stems or stem in passage.around:
         return frozenset({stem})
+    alike: set[str] = set()
     if named:
-        root = _root(stem)
-        alike = {other for other in passage.all_stems | passage.around if _root(other) == root} if root else set()
-    elif len(stem) < 5:
-        alike = set()
-    else:
+        if root := _root(stem):
+            alike = {other for other in passage.all_stems | passage.around if _root(other) == root}
+    elif len(stem) >= 5:
         alike = {
             other
             for other in passage.all_stems
@@ -190,26 +207,29 @@ def _choose(
     return tuple(chosen), sum(got.values())
 
 
-def _strangers(said: Words, variants: dict[str, frozenset[str]], passage: Reading) -> list[int]:
-    """The places of the claim's names that stand nowhere in the passage, its title or headings, not even as their initials."""
-    known = passage.all_stems | passage.around
-    lost = [at for at in sorted(said.named) if not variants[said.stems[at]] & known]
+def _strangers(said: Words, passage: Reading) -> list[int]:
+    """The places of the claim's names that stand nowhere in the passage, its title or headings, nor their initials."""
+    lost = [at for at in sorted(said.named) if not _known(plain(said.folded[at]), passage)]
     return [at for at in lost if not _abbreviated(said, at, passage)]
 
 
+def _known(name: str, passage: Reading) -> bool:
+    """Whether a name stands in a passage, as it is, with or without a plural s, or as Italy does for Italian."""
+    there = passage.all_words
+    if name in there or f"{name}s" in there or (name.endswith("s") and name[:-1] in there):
+        return True
+    root = _root(name)
+    return bool(root) and any(_root(other) == root for other in there)
+
+
 def _abbreviated(said: Words, at: int, passage: Reading) -> bool:
-    """Whether a name is the initials of words in the passage, or belongs to words whose initials stand there."""
+    """Whether a name is the initials of words in the passage, or one of the words whose initials stand there."""
     name = said.folded[at]
-    if 2 <= len(name) <= 6:
-        for part in passage.sentences:
-            initials = "".join(word[0] for word in part.folded)
-            start = initials.find(name)
-            while start >= 0:
-                if any(start + offset in part.named for offset in range(len(name))):
-                    return True
-                start = initials.find(name, start + 1)
-    for length in range(2, 6):
+    if 2 <= len(name) <= 6 and any(name in initials for initials in passage.initials):
+        return True
+    for length in range(3, 6):
         for start in range(max(0, at - length + 1), min(at, len(said.folded) - length) + 1):
-            if "".join(word[0] for word in said.folded[start : start + length]) in passage.all_stems:
+            run = said.folded[start : start + length]
+            if all(said.stems[start : start + length]) and "".join(word[0] for word in run) in passage.all_words:
                 return True
     return False

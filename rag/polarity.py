@@ -1,5 +1,6 @@
 """Whether a claim says the opposite of a sentence: denials with what they deny, opposite words, words with un- and in-."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,18 +26,25 @@ _PHRASES = {
     "en": ("no longer", "by no means", "far from", "anything but", "no more"),
     "fr": ("ne plus", "n plus"),
 }
-# Words that may stand behind a denial of the same in other words: enough to support one, not to see one.
+# Words that may say the same as a denial: enough to support one, not to see one.
 _MILD = {
     "en": "instead rather unlike except excluding excluded excludes exclude exclusive avoid avoids avoiding avoided "
-    "prevent prevents prevented preventing deny denied denies reject rejected rejects prohibited prohibits prohibit "
-    "forbid forbids forbidden banned absence absent free impossible against only but little few limited limits "
-    "remove removes removed removing disabled before until despite although however difficult wrong false minimal "
-    "less lose loses lost missing non un limitation limitations unlikely independent regardless alone opposed "
-    "contrast outside zero ignore ignores eliminate eliminates eliminating reduce prior except beyond end ended "
-    "oppose opposed unless irrespective minus drop drops dropped omit omitted exempt invalid void",
-    "de": "statt anstatt außer ausgenommen verboten untersagt unmöglich nur aber vermeiden verhindern frei außerhalb",
-    "fr": "sauf hormis interdit interdite impossible seulement mais éviter empêcher hors exclu exclue exclus",
+    "prevent prevents prevented preventing deny denied denies denying reject rejected rejects rejecting prohibited "
+    "prohibits prohibit forbid forbids forbidden banned bans ban absence absent impossible removes removed remove "
+    "removing disabled disables disable wrong false incorrect lose loses lost missing independent independently "
+    "regardless ignore ignores ignored eliminate eliminates eliminated eliminating oppose opposed opposes unless "
+    "minus omitted omit exempt invalid void free few little less only difficult hard worsen worsens worsened",
+    "de": "statt anstatt außer ausgenommen verboten untersagt unmöglich nur vermeiden verhindern verhindert frei",
+    "fr": "sauf hormis interdit interdite impossible seulement éviter empêcher hors exclu exclue exclus",
 }
+# Of these, words that a claim must not bring in by itself, as it must not a denial.
+_BROUGHT_IN = frozenset(
+    "prevent prevents prevented preventing deny denied denies reject rejected rejects prohibited prohibits prohibit "
+    "forbid forbids forbidden banned bans impossible disabled disables disable excludes excluded exclude lost loses "
+    "worsen worsens worsened avoid avoids avoided ignores ignored false verboten untersagt unmöglich verhindert "
+    "interdit interdite".split()
+)
+_NARROW = frozenset("free few little less only difficult hard nur seulement frei".split())  # they reach one word far
 _SIGNS_THAT_DENY = frozenset("不没沒未非无無别別勿")
 _ENDS_OF_DENIAL_JA = ("ない", "ませ", "なか", "ずに", "않", "없", "못")
 
@@ -78,6 +86,7 @@ subsequent:prior afterwards:beforehand sooner:later
 """
 _PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")
 _PARTLY = frozenset("all every always necessarily everyone just merely".split())
+_DENY_WHAT_STANDS_BEFORE = frozenset({"de", "nl", "sv"})  # "das gilt nicht", "dat werkt niet"
 _REACH = 4  # how many telling words behind a denial it can deny
 
 
@@ -122,11 +131,19 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
             continue
         if following == "only" or (word == "no" and following[:1].isdigit()):
             continue
-        behind = [stem for stem in said.stems[at + 1 :] if stem][:_REACH]
-        before = [stem for stem in reversed(said.stems[:at]) if stem][:2]
+        behind = _telling(said.stems[at + 1 :], said)[: 1 if word in _NARROW else _REACH]
+        before = _telling(said.stems[:at][::-1], said)[:1]
+        if behind and language not in _DENY_WHAT_STANDS_BEFORE:
+            before = ()
         partly = word == "not" and following in _PARTLY
-        found.append(Denial(word, tuple(behind), tuple(before), not strong or partly))
+        found.append(Denial(word, behind, before, not strong or partly))
     return tuple(found)
+
+
+def _telling(stems: Sequence[str], said: Words) -> tuple[str, ...]:
+    """Those stems that tell something; all that there are where none tells much."""
+    there = tuple(stem for stem in stems if stem)
+    return tuple(stem for stem in there if said.weights[stem] >= 1) or there
 
 
 def _denies_in_signs(word: str) -> bool:
@@ -145,27 +162,19 @@ def contradicts(claim: Words, evidence: list[Words], language: str) -> str:
 def _denies_what_they_say(claim: Words, evidence: list[Words], language: str) -> str:
     """A denial of the claim's that has no counterpart where its words stand in the evidence."""
     for denial in denials(claim, language):
-        if not denial.mild and not any(_denied_there(denial, part, language) for part in evidence):
+        if denial.mild and (denial.word not in _BROUGHT_IN or any(denial.word in part.folded for part in evidence)):
+            continue
+        if not any(_denied_there(denial, part, language) for part in evidence):
             return denial.word
     return ""
 
 
 def _denied_there(denial: Denial, part: Words, language: str) -> bool:
     """Whether a sentence denies, in whatever words, what a denial denies."""
-    head = set(denial.behind[:3])
-    for other in denials(part, language):
-        if head & set(other.behind[:3] if other.mild else (*other.behind, *other.before[:1])):
-            return True
-        if set(denial.before[:1]) & set(other.before[:1]) and not other.mild:
-            return True
-    return any(_negated(stem, head, language) for stem in part.weights)
-
-
-def _negated(stem: str, anchors: AbstractSet[str], language: str) -> bool:
-    """Whether a stem is one of the anchors with un-, in-, dis-, or their opposite."""
-    return any(stem == prefix + anchor for anchor in anchors for prefix in _PREFIXES if len(anchor) > 2) or bool(
-        _opposites(language).get(stem, frozenset()) & anchors
-    )
+    head = {*denial.behind[:3], *denial.before}
+    if any(head & {*other.behind, *other.before} for other in denials(part, language)):
+        return True
+    return any(_contraries(stem, part.weights.keys(), language) for stem in head if stem not in part.weights)
 
 
 def _says_what_they_deny(claim: Words, evidence: list[Words], language: str) -> str:
@@ -173,12 +182,12 @@ def _says_what_they_deny(claim: Words, evidence: list[Words], language: str) -> 
     mine = denials(claim, language)
     for at, part in enumerate(evidence):
         for denial in denials(part, language):
-            head = denial.behind[:2]
+            head = denial.behind[: 1 if at == 0 else 2]
             if denial.mild or not head or not all(stem in claim.weights for stem in head):
                 continue
             if any(set(head) & {*own.behind, *own.before} for own in mine):
                 continue
-            if any(_negated(stem, set(head), language) for stem in claim.weights):
+            if any(_contraries(stem, claim.weights.keys(), language) for stem in head):
                 continue
             if any(_affirmed(head, other, language) for place, other in enumerate(evidence) if place != at):
                 continue
@@ -191,22 +200,46 @@ def _affirmed(head: tuple[str, ...], part: Words, language: str) -> bool:
 
 
 def _says_the_opposite(claim: Words, evidence: list[Words], language: str) -> str:
-    """A word of the claim's whose opposite the evidence has, and not the word itself."""
-    if any(not denial.mild for part in (claim, *evidence) for denial in denials(part, language)):
-        return ""
-    own = _forms(claim, language)
-    nearest = _forms(evidence[0], language).keys()
-    stems = {stem for part in evidence for stem in _forms(part, language)}
-    for stem, word in own.items():
-        others = _contraries(stem, stems, language)
-        if not others or others & own.keys():
+    """A word of the claim's whose opposite the evidence has, and not the word itself in the same place."""
+    own = _forms(claim, language).keys()
+    for at, word in enumerate(claim.folded):
+        if not word.isalpha():
             continue
-        if stem not in stems or (stem not in nearest and others & nearest):
-            return word
+        stem = stemmed(word, language)
+        for number, part in enumerate(evidence):
+            theirs = _forms(part, language)
+            others = _contraries(stem, theirs.keys(), language)
+            if not others or others & own:
+                continue
+            if stem not in theirs and (number == 0 or not any(stem in _forms(other, language) for other in evidence)):
+                if not _turned(part, {theirs[other] for other in others}, language):
+                    return word
+            elif stem in theirs and (following := _next(claim, at)):
+                places = {place for place, said in enumerate(part.folded) if said in {theirs[o] for o in others}}
+                same = {place for place, said in enumerate(part.folded) if said == word}
+                if any(_next(part, place) == following for place in places) and not any(
+                    _next(part, place) == following for place in same
+                ):
+                    return word
     return ""
 
 
+def _next(said: Words, at: int) -> str:
+    """The telling word right behind a place."""
+    return said.stems[at + 1] if at + 1 < len(said.stems) else ""
+
+
+def _turned(part: Words, found: AbstractSet[str], language: str) -> bool:
+    """Whether a sentence denies one of these words: "not known" says what "unknown" does."""
+    for at, word in enumerate(part.folded):
+        if word in found and any(before in _denying(language)[0] for before in part.folded[max(0, at - 4) : at]):
+            return True
+    return False
+
+
+@lru_cache(maxsize=4096)
 def _forms(said: Words, language: str) -> dict[str, str]:
+    """A text's words by their stems, function words as well."""
     return {stemmed(word, language): word for word in said.folded if word.isalpha()}
 
 

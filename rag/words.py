@@ -153,9 +153,12 @@ def _is_name(token: str, at_start: bool, language: str) -> bool:
 def stemmed(word: str, language: str) -> str:
     """A folded word's stem; one that all spellings share that a reader takes for the same word."""
     # A stemmer keeps the word that it works on, so each call has its own: threads may ask at the same time.
-    return _plain(str(snowballstemmer.stemmer(_STEMMERS[language]).stemWord(word)))
+    return plain(str(snowballstemmer.stemmer(_STEMMERS[language]).stemWord(word)))
 
 
-def _plain(word: str) -> str:
+@lru_cache(maxsize=65536)
+def plain(word: str) -> str:
     """Without accents: people leave them out of names."""
+    if word.isascii():
+        return word
     return "".join(char for char in unicodedata.normalize("NFD", word) if not unicodedata.combining(char))
