@@ -179,7 +179,7 @@ _RULES: dict[str, list[Rule]] = {
         ("without", r"\bwithout\b", "with"),
         ("without", r"\bwith\b", "without"),
         ("none of", r"\b(?:all|some|many) (?=[a-z])", "no "),
-        ("un-", r"\b(available|able|likely|limited|known|necessary|supported|successful|usual|changed)\b", r"un\1"),
+        ("un-", r"\b(available|able|likely|limited|known(?! as)|necessary|supported|successful|usual|changed)\b", r"un\1"),
     ],
     "de": [
         ("not", r"\b(ist|sind|war|waren|darf|dürfen|kann|können|wird|werden|muss|müssen|hat|haben)\b(?! nicht)",
@@ -196,9 +196,9 @@ _RULES: dict[str, list[Rule]] = {
 }  # fmt: skip
 _OPPOSITES = """
 increase:decrease increases:decreases increased:decreased increasing:decreasing before:after more:less higher:lower
-larger:smaller highest:lowest maximum:minimum improves:worsens improve:worsen faster:slower always:never first:last
+larger:smaller highest:lowest maximum:minimum improves:worsens improve:worsen faster:slower always:never earliest:latest
 allows:prevents allow:prevent enables:prevents includes:excludes accepted:rejected able:unable better:worse
-possible:impossible open:closed strong:weak long:short high:low early:late most:fewest above:below won:lost
+possible:impossible open:closed strong:weak long:short high:low early:late most:least above:below won:lost
 north:south east:west inside:outside internal:external largest:smallest old:new rise:fall rose:fell same:different
 active:inactive enabled:disabled optional:mandatory easy:difficult easier:harder public:private reduce:increase
 reduces:increases reducing:increasing

@@ -10,8 +10,8 @@ from rag.words import Words, stemmed
 # Each denies what follows it, or in some languages what stands before it.
 _DENIALS = {
     "en": "not no never none nobody nothing nowhere neither nor without cannot fail fails failed failing lack lacks "
-    "lacked lacking refuse refuses refused refusing unable hardly scarcely barely rarely seldom ceased ceases cease "
-    "stopped stops nor declined declines neglected neglects",
+    "lacked lacking refuse refuses refused refusing unable hardly scarcely barely rarely seldom neglected "
+    "neglects",
     "de": "nicht kein keine keinen keinem keiner keines nie niemals ohne weder niemand nichts kaum keinesfalls "
     "keineswegs nirgends",
     "fr": "pas jamais aucun aucune sans ni rien nul nulle",
@@ -33,7 +33,8 @@ _MILD = {
     "prohibits prohibit forbid forbids forbidden banned bans ban absence absent impossible removes removed remove "
     "removing disabled disables disable wrong false incorrect lose loses lost missing independent independently "
     "regardless ignore ignores ignored eliminate eliminates eliminated eliminating oppose opposed opposes unless "
-    "minus omitted omit exempt invalid void free few little less only difficult hard worsen worsens worsened",
+    "minus omitted omit exempt invalid void stop stops stopped cease ceases ceased "
+    "decline declines declined free few little less only difficult hard worsen worsens worsened",
     "de": "statt anstatt außer ausgenommen verboten untersagt unmöglich nur vermeiden verhindern verhindert frei",
     "fr": "sauf hormis interdit interdite impossible seulement éviter empêcher hors exclu exclue exclus",
 }
@@ -41,7 +42,7 @@ _MILD = {
 _BROUGHT_IN = frozenset(
     "prevent prevents prevented preventing deny denied denies reject rejected rejects prohibited prohibits prohibit "
     "forbid forbids forbidden banned bans impossible disabled disables disable excludes excluded exclude lost loses "
-    "worsen worsens worsened avoid avoids avoided ignores ignored false verboten untersagt unmöglich verhindert "
+    "worsen worsens worsened avoid avoids avoided stopped ceased ceases declined ignores ignored false verboten untersagt unmöglich verhindert "
     "interdit interdite".split()
 )
 _NARROW = frozenset("free few little less only difficult hard nur seulement frei".split())  # they reach one word far
@@ -51,41 +52,39 @@ _ENDS_OF_DENIAL_JA = ("ない", "ませ", "なか", "ずに", "않", "없", "못
 _OPPOSITES = """
 increase:decrease increase:reduce increase:decline increase:fall increase:drop increase:lower rise:fall rise:drop
 rise:decline grow:shrink expand:contract expand:shrink raise:lower raise:reduce enlarge:reduce gain:lose gain:loss
-before:after precede:follow earlier:later early:late first:last begin:end start:end start:finish start:stop
-open:close more:less more:fewer most:least most:fewest high:low higher:lower highest:lowest large:small larger:smaller
+before:after precede:follow earlier:later early:late first:last begin:end start:end start:finish start:stop open:close
+more:less more:fewer most:least most:fewest high:low higher:lower highest:lowest large:small larger:smaller
 largest:smallest big:small bigger:smaller long:short longer:shorter longest:shortest fast:slow faster:slower
 fastest:slowest strong:weak stronger:weaker strengthen:weaken maximum:minimum maximal:minimal maximize:minimize
 major:minor majority:minority improve:worsen improve:degrade better:worse best:worst allow:prevent allow:forbid
 allow:prohibit permit:prohibit permit:forbid enable:prevent enable:disable include:exclude accept:reject accept:refuse
 approve:reject approve:disapprove agree:disagree support:oppose able:unable always:never all:none everyone:nobody
 everything:nothing everywhere:nowhere possible:impossible win:lose won:lost success:failure succeed:fail pass:fail
-north:south east:west northern:southern eastern:western left:right above:below over:under inside:outside
-internal:external inner:outer interior:exterior upper:lower up:down top:bottom upstream:downstream
+above:below inside:outside internal:external inner:outer interior:exterior upper:lower top:bottom upstream:downstream
 hot:cold warm:cool hotter:colder warmer:cooler heat:cool wet:dry full:empty heavy:light heavier:lighter hard:soft
 thick:thin wide:narrow deep:shallow near:far nearer:farther close:distant rich:poor old:new older:newer older:younger
-young:old same:different similar:different identical:different equal:unequal public:private
-optional:mandatory optional:required voluntary:compulsory voluntary:mandatory free:paid active:passive on:off
-enter:leave arrive:depart arrive:leave import:export buy:sell bought:sold lend:borrow push:pull attack:defend
-create:destroy build:destroy add:remove insert:remove attach:detach connect:disconnect appear:disappear
-present:absent presence:absence true:false right:wrong correct:incorrect legal:illegal valid:invalid safe:unsafe
-simple:complex easy:difficult easier:harder easy:hard easily:difficult cheap:expensive cheaper:dearer positive:negative
-dynamic:static absolute:relative direct:indirect temporary:permanent finite:infinite conscious:unconscious
-friend:enemy ally:enemy love:hate peace:war victory:defeat day:night morning:evening summer:winter father:mother
-male:female man:woman men:women king:queen husband:wife brother:sister son:daughter parent:child
-encourage:discourage advantage:disadvantage like:dislike trust:distrust obey:disobey lawful:unlawful often:rarely
-frequent:rare frequently:rarely common:rare many:few must:may must:need oldest:newest oldest:youngest earliest:latest
-ascend:descend accelerate:decelerate credit:debit profit:loss surplus:deficit supply:demand attach:remove
-deny:confirm confirm:refute prove:disprove hire:dismiss hire:fire lock:unlock visible:invisible known:unknown
-vor:nach mehr:weniger größer:kleiner höher:niedriger immer:nie alle:keine erlaubt:verboten mit:ohne steigen:sinken
-steigt:sinkt gestiegen:gesunken zunehmen:abnehmen früher:später lang:kurz länger:kürzer hoch:niedrig groß:klein
-offen:geschlossen öffnen:schließen mindestens:höchstens vorher:nachher innen:außen oben:unten links:rechts
-avant:après plus:moins toujours:jamais avec:sans augmenter:diminuer augmente:diminue augmenté:diminué
-supérieur:inférieur ouvert:fermé premier:dernier autorisé:interdit obligatoire:facultatif minimum:maximum
-with:without least:most heaviest:lightest hottest:coldest deepest:shallowest nearest:farthest within:beyond
-subsequent:prior afterwards:beforehand sooner:later
+young:old same:different similar:different identical:different equal:unequal public:private optional:mandatory
+optional:required voluntary:compulsory voluntary:mandatory free:paid active:passive enter:leave arrive:depart
+arrive:leave import:export push:pull attack:defend create:destroy build:destroy add:remove insert:remove attach:detach
+connect:disconnect appear:disappear present:absent presence:absence true:false right:wrong correct:incorrect
+legal:illegal valid:invalid safe:unsafe simple:complex easy:difficult easier:harder easy:hard easily:difficult
+cheap:expensive cheaper:dearer positive:negative dynamic:static absolute:relative direct:indirect temporary:permanent
+finite:infinite conscious:unconscious friend:enemy ally:enemy love:hate peace:war victory:defeat morning:evening
+summer:winter encourage:discourage advantage:disadvantage trust:distrust obey:disobey lawful:unlawful often:rarely
+frequent:rare frequently:rarely common:rare must:may must:need oldest:newest oldest:youngest earliest:latest
+ascend:descend accelerate:decelerate profit:loss surplus:deficit supply:demand attach:remove deny:confirm
+confirm:refute prove:disprove hire:dismiss hire:fire lock:unlock visible:invisible known:unknown vor:nach mehr:weniger
+größer:kleiner höher:niedriger immer:nie alle:keine erlaubt:verboten mit:ohne steigen:sinken steigt:sinkt
+gestiegen:gesunken zunehmen:abnehmen früher:später lang:kurz länger:kürzer hoch:niedrig groß:klein offen:geschlossen
+öffnen:schließen mindestens:höchstens vorher:nachher innen:außen oben:unten links:rechts avant:après plus:moins
+toujours:jamais avec:sans augmenter:diminuer augmente:diminue augmenté:diminué supérieur:inférieur ouvert:fermé
+premier:dernier autorisé:interdit obligatoire:facultatif minimum:maximum with:without least:most heaviest:lightest
+hottest:coldest deepest:shallowest nearest:farthest subsequent:prior afterwards:beforehand sooner:later north:south
+north:southern northern:south northern:southern east:west east:western eastern:west eastern:western left:right
 """
 _PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")
-_PARTLY = frozenset("all every always necessarily everyone just merely".split())
+_NO_DENIAL = frozenset({"only", "until", "just", "merely"})  # "not only", "not until 1920"
+_PARTLY = frozenset("all every always necessarily everyone".split())
 _DENY_WHAT_STANDS_BEFORE = frozenset({"de", "nl", "sv"})  # "das gilt nicht", "dat werkt niet"
 _REACH = 4  # how many telling words behind a denial it can deny
 
@@ -110,6 +109,7 @@ class Denial:
     behind: tuple[str, ...]
     before: tuple[str, ...]
     mild: bool
+    close: bool  # what is denied stands right behind it, and nothing is put in its place
 
 
 @lru_cache(maxsize=8)
@@ -129,14 +129,19 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
         strong = f"{word} {following}" in phrases or word in denying or _denies_in_signs(word)
         if not strong and word not in mild:
             continue
-        if following == "only" or (word == "no" and following[:1].isdigit()):
+        if following in _NO_DENIAL or (word == "no" and following[:1].isdigit()):
             continue
-        behind = _telling(said.stems[at + 1 :], said)[: 1 if word in _NARROW else _REACH]
-        before = _telling(said.stems[:at][::-1], said)[:1]
+        if (at and folded[at - 1] == "or") or folded[max(0, at - 2) : at] == ("or", "may"):  # "may or may not"
+            continue
+        clause = [place for place, number in enumerate(said.clauses) if number == said.clauses[at]]
+        behind = _telling(said.stems[at + 1 : clause[-1] + 1], said) or _telling(said.stems[at + 1 :], said)[:2]
+        behind = behind[: 1 if word in _NARROW else _REACH]
+        before = _telling(said.stems[clause[0] : at][::-1], said)[:1]
         if behind and language not in _DENY_WHAT_STANDS_BEFORE:
             before = ()
+        close = "but" not in folded[at : at + 7] and bool(behind) and behind[0] in said.stems[at + 1 : at + 3]
         partly = word == "not" and following in _PARTLY
-        found.append(Denial(word, behind, before, not strong or partly))
+        found.append(Denial(word, behind, before, not strong or partly, close and word != "no"))
     return tuple(found)
 
 
@@ -164,16 +169,20 @@ def _denies_what_they_say(claim: Words, evidence: list[Words], language: str) ->
     for denial in denials(claim, language):
         if denial.mild and (denial.word not in _BROUGHT_IN or any(denial.word in part.folded for part in evidence)):
             continue
-        if not any(_denied_there(denial, part, language) for part in evidence):
+        if not any(_denied_there(denial, claim, part, language) for part in evidence):
             return denial.word
     return ""
 
 
-def _denied_there(denial: Denial, part: Words, language: str) -> bool:
-    """Whether a sentence denies, in whatever words, what a denial denies."""
-    head = {*denial.behind[:3], *denial.before}
-    if any(head & {*other.behind, *other.before} for other in denials(part, language)):
-        return True
+def _denied_there(denial: Denial, claim: Words, part: Words, language: str) -> bool:
+    """Whether a sentence denies, in whatever words, what a denial of the claim's denies."""
+    head = (*denial.before, *denial.behind[:3])
+    for other in denials(part, language):
+        if other.mild and other.word in claim.folded and other.word != denial.word:
+            continue  # the claim says this as well, besides its denial
+        theirs = (*other.before, *other.behind)
+        if head and theirs and (head[0] in theirs or theirs[0] in head or len({*head} & {*theirs}) > 1):
+            return True
     return any(_contraries(stem, part.weights.keys(), language) for stem in head if stem not in part.weights)
 
 
@@ -182,7 +191,7 @@ def _says_what_they_deny(claim: Words, evidence: list[Words], language: str) -> 
     mine = denials(claim, language)
     for at, part in enumerate(evidence):
         for denial in denials(part, language):
-            head = denial.behind[: 1 if at == 0 else 2]
+            head = denial.behind[: 1 if at == 0 and denial.close else 2]
             if denial.mild or not head or not all(stem in claim.weights for stem in head):
                 continue
             if any(set(head) & {*own.behind, *own.before} for own in mine):
@@ -211,6 +220,8 @@ def _says_the_opposite(claim: Words, evidence: list[Words], language: str) -> st
             others = _contraries(stem, theirs.keys(), language)
             if not others or others & own:
                 continue
+            if _compared_the_other_way(claim, part):
+                continue
             if stem not in theirs and (number == 0 or not any(stem in _forms(other, language) for other in evidence)):
                 if not _turned(part, {theirs[other] for other in others}, language):
                     return word
@@ -222,6 +233,15 @@ def _says_the_opposite(claim: Words, evidence: list[Words], language: str) -> st
                 ):
                     return word
     return ""
+
+
+def _compared_the_other_way(claim: Words, part: Words) -> bool:
+    """Whether "A is less than B" meets "B is more than A"."""
+    if "than" not in claim.folded or "than" not in part.folded:
+        return False
+    behind = {stem for stem in claim.stems[claim.folded.index("than") :] if stem}
+    before = {stem for stem in part.stems[: part.folded.index("than")] if stem}
+    return len(behind & before) * 2 > len(behind)
 
 
 def _next(said: Words, at: int) -> str:
@@ -247,6 +267,8 @@ def _contraries(stem: str, there: AbstractSet[str], language: str) -> AbstractSe
     """The words there that are the opposite of one, by meaning or by a prefix."""
     found = set(_opposites(language).get(stem, frozenset()) & there)
     for prefix in _PREFIXES:
+        if len(stem) > 3 and f"{stem}less" in there:
+            found.add(f"{stem}less")
         if len(stem) > 3 and prefix + stem in there:
             found.add(prefix + stem)
         if stem.startswith(prefix) and len(stem) - len(prefix) > 3 and stem[len(prefix) :] in there:

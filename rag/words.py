@@ -76,13 +76,15 @@ _COMMON_WEIGHT, _WEIGHT, _NAME_WEIGHT = 0.45, 1.0, 1.3
 class Words:
     """A text's words in order. `folded` as written but for case; `stems` are "" where a word carries no fact.
 
-    `weights` say how much a word tells; `named` are the places of words written as names are.
+    `weights` say how much a word tells; `named` are the places of words written as names are; words
+    with the same number in `clauses` have no comma, bracket or dash between them.
     """
 
     folded: tuple[str, ...]
     stems: tuple[str, ...]
     weights: dict[str, float]  # by stem
     named: frozenset[int]
+    clauses: tuple[int, ...]
 
 
 @lru_cache(maxsize=512)
@@ -103,12 +105,15 @@ def words(text: str, language: str) -> Words:
     stems: list[str] = []
     weights: dict[str, float] = {}
     named: set[int] = set()
+    clauses: list[int] = []
     at_start = True
-    before = 0
+    before = clause = 0
     for match in _TOKEN.finditer(plain):
         token = match.group()
         gap = plain[before : match.start()]
         before = match.end()
+        clauses += [clause] * (len(folded) - len(clauses))
+        clause += any(char in ",;:()[]–—" for char in gap)
         at_start = at_start or any(char in ".!?:|•\n“\"" for char in gap)
         if _SIGN.match(token):
             for pair in [token[at : at + 2] for at in range(max(1, len(token) - 1))]:
@@ -139,7 +144,8 @@ def words(text: str, language: str) -> Words:
         folded.append(low)
         stems.append(stem)
         at_start = False
-    return Words(tuple(folded), tuple(stems), weights, frozenset(named))
+    clauses += [clause] * (len(folded) - len(clauses))
+    return Words(tuple(folded), tuple(stems), weights, frozenset(named), tuple(clauses))
 
 
 def _is_name(token: str, at_start: bool, language: str) -> bool:
