@@ -126,6 +126,9 @@ def _names(pair: Pair) -> list[str]:
         words = first.group().split()
         if len(words) > 1 and words[0] not in _NO_NAMES:
             found.append(first.group().strip())
+    there = " ".join(hit.text for hit in pair.passages)
+    if (word := re.match(r"[A-ZÄÖÜÉ][\w-]+", pair.claim)) and re.search(rf"[a-z,] {re.escape(word.group())}\b", there):
+        found.append(word.group())
     if pair.language == "de":
         found = [name for name in found if " " in name]
     return [name for name in found if len(name) > 2 and name not in _NO_NAMES and not name.isdigit()]

@@ -57,17 +57,9 @@ def _read(text: str, surroundings: str) -> Reading:
 
 
 def _initials(said: Words) -> list[str]:
-    """The first letters of each run of telling words that holds a name."""
-    runs, run, named = [], "", False
-    for at, stem in enumerate((*said.stems, "")):
-        if stem:
-            run += said.folded[at][0]
-            named = named or at in said.named
-            continue
-        if named and len(run) > 1:
-            runs.append(run)
-        run, named = "", False
-    return runs
+    """The first letters of each run of telling words."""
+    letters = "".join(word[0] if stem else " " for word, stem in zip(said.folded, said.stems, strict=True))
+    return [run for run in letters.split() if len(run) > 2]
 
 
 def read(passage: Hit) -> Reading:
@@ -225,7 +217,7 @@ def _known(name: str, passage: Reading) -> bool:
 def _abbreviated(said: Words, at: int, passage: Reading) -> bool:
     """Whether a name is the initials of words in the passage, or one of the words whose initials stand there."""
     name = said.folded[at]
-    if 2 <= len(name) <= 6 and any(name in initials for initials in passage.initials):
+    if 3 <= len(name) <= 6 and any(name in initials for initials in passage.initials):
         return True
     for length in range(3, 6):
         for start in range(max(0, at - length + 1), min(at, len(said.folded) - length) + 1):

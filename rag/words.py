@@ -67,7 +67,8 @@ _COMMON = frozenset(
     "documents documentation passage text state stated come comes became become becomes go goes went new good better "
     "best first people part parts result results resulting lead leads leading enable enables enabling achieve order "
     "possible time place year years day days wird gibt mehr viele verschiedene beispiel wurde permet peut plusieurs "
-    "answer question thereby across without not while overall".split()
+    "answer question thereby across without not overall unlike despite although though "
+    "instead rather whereas since unless among along regardless given following besides together".split()
 )
 _COMMON_WEIGHT, _WEIGHT, _NAME_WEIGHT = 0.45, 1.0, 1.3
 
@@ -105,6 +106,7 @@ def words(text: str, language: str) -> Words:
     stems: list[str] = []
     weights: dict[str, float] = {}
     named: set[int] = set()
+    firsts: list[tuple[int, int]] = []
     clauses: list[int] = []
     at_start = True
     before = clause = 0
@@ -136,6 +138,8 @@ def words(text: str, language: str) -> Words:
         if token.endswith("s") and token[:-1].isupper() and len(token) > 2:  # "LLMs" are several of "LLM"
             low = low[:-1]
         stem = "" if low in function else stemmed(low, language)
+        if stem and at_start and token[0].isupper() and low not in _COMMON:
+            firsts.append((len(folded), match.end()))
         if stem and _is_name(token, at_start, language):
             named.add(len(folded))
             weights[stem] = _NAME_WEIGHT
@@ -145,6 +149,11 @@ def words(text: str, language: str) -> Words:
         stems.append(stem)
         at_start = False
     clauses += [clause] * (len(folded) - len(clauses))
+    if language != "de":
+        for at, end in firsts:
+            if _does_something(folded[at], plain[end : end + 40]):
+                named.add(at)
+                weights[stems[at]] = _NAME_WEIGHT
     return Words(tuple(folded), tuple(stems), weights, frozenset(named), tuple(clauses))
 
 
@@ -153,6 +162,22 @@ def _is_name(token: str, at_start: bool, language: str) -> bool:
     if sum(char.isupper() for char in token) > 1:
         return True
     return token[0].isupper() and not at_start and language != "de"
+
+
+_DOER = re.compile(
+    r"(?:'s)? (?:is|was|are|were|has|had|have|will|can|could|would|may|might|must|did|does|do|became|wrote|led|won|began|"
+    r"est|était|sont|fut|es|fue|era|è|fu|[a-z]{3,}ed|[a-z]{3,}s)\b|'s? | (?:of |and |de |von |van |& )?[A-Z]"
+)
+_NO_DOER = re.compile(r"(?:ing|ly|tion|sion|ment|ness|ity|ance|ence|ism|ions|ments|ers|ors|ees|ists|ings)$")
+
+
+def _does_something(first: str, following: str) -> bool:
+    """Whether a sentence's first word is a name, by what follows: "Rollo was", "Ann's", "Ford sells", "Paul Revere"."""
+    found = _DOER.match(following)
+    if not found or _NO_DOER.search(first):
+        return False
+    plural = first.endswith("s") and not first.endswith("ss")
+    return not plural or not re.match(r" (?:are|were|have|can|could|would|may|might|must|will|do|[a-z]+ed)\b", following)
 
 
 @lru_cache(maxsize=65536)
