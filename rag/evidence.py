@@ -16,7 +16,10 @@ _LEAST_GAIN = 0.08  # what a further sentence must add to the coverage
 _NEIGHBOUR = 0.03  # of two that add as much, the one beside the first
 _QUANTITY_WEIGHT = 1.3
 _NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.4, 0.45, 0.45
-_GIVEN_PENALTY = 0.75  # for a name or a number that the question brought in
+_GIVEN_PENALTY = 0.8  # for a name or a number that the question brought in
+
+
+_SPEAKERS = frozenset("we our i my us wir unser unsere ich mein meine nous notre nos je mon ma".split())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,9 +60,17 @@ def _read(text: str, surroundings: str) -> Reading:
 
 
 def _initials(said: Words) -> list[str]:
-    """The first letters of each run of telling words."""
-    letters = "".join(word[0] if stem else " " for word, stem in zip(said.folded, said.stems, strict=True))
-    return [run for run in letters.split() if len(run) > 2]
+    """The first letters of each run of telling words that is long, or holds a name."""
+    runs, run, named = [], "", False
+    for at, stem in enumerate((*said.stems, "")):
+        if stem:
+            run += said.folded[at][0]
+            named = named or at in said.named
+            continue
+        if len(run) > 2 and (named or len(run) < 6):
+            runs.append(run)
+        run, named = "", False
+    return runs
 
 
 def read(passage: Hit) -> Reading:
@@ -202,7 +213,17 @@ def _choose(
 def _strangers(said: Words, passage: Reading) -> list[int]:
     """The places of the claim's names that stand nowhere in the passage, its title or headings, nor their initials."""
     lost = [at for at in sorted(said.named) if not _known(plain(said.folded[at]), passage)]
-    return [at for at in lost if not _abbreviated(said, at, passage)]
+    return [at for at in lost if not _abbreviated(said, at, passage) and not _speaks(said, at, passage)]
+
+
+def _speaks(said: Words, at: int, passage: Reading) -> bool:
+    """Whether a name is who speaks in the passage: "Ann recommends" where it has "we recommend"."""
+    behind = said.stems[at + 1] if at + 1 < len(said.stems) else ""
+    for part in passage.sentences:
+        for place, word in enumerate(part.folded):
+            if behind and word in _SPEAKERS and part.stems[place + 1 : place + 2] == (behind,):
+                return True
+    return False
 
 
 def _known(name: str, passage: Reading) -> bool:

@@ -52,7 +52,7 @@ _ENDS_OF_DENIAL_JA = ("ない", "ませ", "なか", "ずに", "않", "없", "못
 _OPPOSITES = """
 increase:decrease increase:reduce increase:decline increase:fall increase:drop increase:lower rise:fall rise:drop
 rise:decline grow:shrink expand:contract expand:shrink raise:lower raise:reduce enlarge:reduce gain:lose gain:loss
-before:after precede:follow earlier:later early:late first:last begin:end start:end start:finish start:stop open:close
+before:after precede:follow earlier:later early:late first:last start:stop open:close
 more:less more:fewer most:least most:fewest high:low higher:lower highest:lowest large:small larger:smaller
 largest:smallest big:small bigger:smaller long:short longer:shorter longest:shortest fast:slow faster:slower
 fastest:slowest strong:weak stronger:weaker strengthen:weaken maximum:minimum maximal:minimal maximize:minimize
@@ -79,11 +79,11 @@ gestiegen:gesunken zunehmen:abnehmen früher:später lang:kurz länger:kürzer h
 öffnen:schließen mindestens:höchstens vorher:nachher innen:außen oben:unten links:rechts avant:après plus:moins
 toujours:jamais avec:sans augmenter:diminuer augmente:diminue augmenté:diminué supérieur:inférieur ouvert:fermé
 premier:dernier autorisé:interdit obligatoire:facultatif minimum:maximum with:without least:most heaviest:lightest
-hottest:coldest deepest:shallowest nearest:farthest subsequent:prior afterwards:beforehand sooner:later north:south
-north:southern northern:south northern:southern east:west east:western eastern:west eastern:western left:right
+hottest:coldest deepest:shallowest nearest:farthest subsequent:prior afterwards:beforehand sooner:later north:south northern:southern east:west eastern:western left:right
 """
 _PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")
 _NO_DENIAL = frozenset({"only", "until", "just", "merely"})  # "not only", "not until 1920"
+_OPEN = frozenset({"if", "whether"})  # "it is not known whether"
 _PARTLY = frozenset("all every always necessarily everyone".split())
 _DENY_WHAT_STANDS_BEFORE = frozenset({"de", "nl", "sv"})  # "das gilt nicht", "dat werkt niet"
 _REACH = 4  # how many telling words behind a denial it can deny
@@ -140,7 +140,7 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
         if behind and language not in _DENY_WHAT_STANDS_BEFORE:
             before = ()
         close = "but" not in folded[at : at + 7] and bool(behind) and behind[0] in said.stems[at + 1 : at + 3]
-        partly = word == "not" and following in _PARTLY
+        partly = word == "not" and (following in _PARTLY or bool(_OPEN & {*folded[at + 2 : at + 5]}))
         found.append(Denial(word, behind, before, not strong or partly, close and word != "no"))
     return tuple(found)
 
@@ -220,7 +220,7 @@ def _says_the_opposite(claim: Words, evidence: list[Words], language: str) -> st
             others = _contraries(stem, theirs.keys(), language)
             if not others or others & own:
                 continue
-            if _compared_the_other_way(claim, part):
+            if _compared_the_other_way(claim, part) or _turned(claim, {word}, language):
                 continue
             if stem not in theirs and (number == 0 or not any(stem in _forms(other, language) for other in evidence)):
                 if not _turned(part, {theirs[other] for other in others}, language):
@@ -252,7 +252,7 @@ def _next(said: Words, at: int) -> str:
 def _turned(part: Words, found: AbstractSet[str], language: str) -> bool:
     """Whether a sentence denies one of these words: "not known" says what "unknown" does."""
     for at, word in enumerate(part.folded):
-        if word in found and any(before in _denying(language)[0] for before in part.folded[max(0, at - 4) : at]):
+        if word in found and _denying(language)[0].intersection(part.folded[max(0, at - 4) : at]):
             return True
     return False
 

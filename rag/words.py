@@ -70,6 +70,7 @@ _COMMON = frozenset(
     "answer question thereby across without not overall unlike despite although though "
     "instead rather whereas since unless among along regardless given following besides together".split()
 )
+_SAME = {"northern": "north", "southern": "south", "eastern": "east", "western": "west"}
 _COMMON_WEIGHT, _WEIGHT, _NAME_WEIGHT = 0.45, 1.0, 1.3
 
 
@@ -160,7 +161,7 @@ def words(text: str, language: str) -> Words:
 def _is_name(token: str, at_start: bool, language: str) -> bool:
     """Capitals inside a sentence, or more than one at its start; in German, where all nouns have them, more than one."""
     if sum(char.isupper() for char in token) > 1:
-        return True
+        return token != "AI"  # as good as a common noun by now
     return token[0].isupper() and not at_start and language != "de"
 
 
@@ -184,7 +185,7 @@ def _does_something(first: str, following: str) -> bool:
 def stemmed(word: str, language: str) -> str:
     """A folded word's stem; one that all spellings share that a reader takes for the same word."""
     # A stemmer keeps the word that it works on, so each call has its own: threads may ask at the same time.
-    return plain(str(snowballstemmer.stemmer(_STEMMERS[language]).stemWord(word)))
+    return plain(str(snowballstemmer.stemmer(_STEMMERS[language]).stemWord(_SAME.get(word, word))))
 
 
 @lru_cache(maxsize=65536)
