@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 import rag.errors as errors
 from rag.lmstudio.http import Notify, log_notice
+from rag.search_options import Mode, SearchKeywords, SearchOptions
 from rag.settings import Settings, load_settings
 from rag.types import Answer, Citation, Hit
 
 if TYPE_CHECKING:
     from rag.answer import Event
     from rag.lmstudio.chat import ChatModel
-    from rag.lmstudio.embeddings import Embedder, FloatMatrix
-    from rag.retrieve import Mode
+    from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
     from rag.store.schema import DocumentRow, Identity
     from rag.store.tables import Store
     from rag.store.upkeep import Coverage
@@ -129,47 +129,51 @@ class KnowledgeBase:
 
         return ChatModel(self.settings, notify=self.notify)
 
-    def search(
-        self, question: str, *, limit: int | None = None, mode: "Mode | str" = "hybrid", floor: float = 0.0
-    ) -> list[Hit]:
-        """The passages that best fit a question, best first. Changes nothing; `words` needs no model server.
+    def search(self, question: str, **how: Unpack[SearchKeywords]) -> list[Hit]:
+        """The passages that best fit a question, best first; `how` are the fields of SearchOptions.
 
-        With a `floor` between 0 and 1 what scores less than this share of the best is left out.
+        Changes nothing; by `words` alone it needs no model server.
         """
-        from rag.retrieve import Mode, retrieve
+        return self.search_by(question, self.options(**how))
 
-        chosen = Mode(mode)
+    def options(self, **how: Unpack[SearchKeywords]) -> SearchOptions:
+        """How to search: what is given here, else what the settings say. Raises UsageProblem."""
+        given: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
+        return SearchOptions(**{"limit": self.settings.top_k, **given})
+
+    def search_by(self, question: str, options: SearchOptions) -> list[Hit]:
+        """The passages that best fit a question, best first."""
+        from rag.retrieve import retrieve
+
         if not question.strip():
             raise errors.UsageProblem("The question is empty.")
         store = self.store
-        vector = self.embedder.embed_query(question) if chosen is not Mode.WORDS else None
-        if vector is not None and vector.shape != (store.identity.dimension,):
+        vector = self._query_vector(question) if options.mode is not Mode.WORDS else None
+        return retrieve(store, question, vector, options)
+
+    def _query_vector(self, question: str) -> "FloatVector":
+        vector = self.embedder.embed_query(question)
+        if vector.shape != (self.store.identity.dimension,):
             raise errors.IdentityMismatch(
                 f"{self.embedder.model.key} makes vectors of {vector.size} dimensions, the index "
-                f"{self.path} holds {store.identity.dimension}. It was made "
+                f"{self.path} holds {self.store.identity.dimension}. It was made "
                 "with another model of that name; ingest into a new --kb."
             )
-        return retrieve(
-            store,
-            question if chosen is not Mode.VECTOR else "",
-            vector,
-            limit=limit or self.settings.top_k,
-            floor=floor,
-        )
+        return vector
 
-    def ask(self, question: str, *, limit: int | None = None) -> Answer:
+    def ask(self, question: str, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention."""
-        for event in self.ask_stream(question, limit=limit):
+        for event in self.ask_stream(question, **how):
             if isinstance(event, Answer):
                 return event
         raise AssertionError("a stream of events ends with an Answer")
 
-    def ask_stream(self, question: str, *, limit: int | None = None) -> "Iterator[Event]":
+    def ask_stream(self, question: str, **how: Unpack[SearchKeywords]) -> "Iterator[Event]":
         """What the model says as it says it, and at last the Answer."""
         from rag.answer import answer_stream
 
         began = time.perf_counter()
-        hits = self.search(question, limit=limit, floor=ANSWER_FLOOR)
+        hits = self.search_by(question, self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how)))
         searched = time.perf_counter() - began
         for event in answer_stream(question, hits, self.chat_model, answer_tokens=self.settings.answer_tokens):
             if isinstance(event, Answer):

@@ -1,11 +1,12 @@
 """Two searches, one fusion, neighbours merged: plain functions of their arguments."""
 
 from collections.abc import Sequence
-from enum import StrEnum
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from rag.search_options import Mode, SearchOptions
 from rag.store.search import Found, by_vector, by_words, similarities
 from rag.store.tables import Store
 from rag.types import Hit
@@ -18,39 +19,43 @@ _NEIGHBOURS_SHARE = 0.6  # of the floor: what goes on in the next chunk has fewe
 _MOST_JOINED = 3  # chunks that one passage may join: more would push other passages out of the context
 
 
-class Mode(StrEnum):
-    """Which searches take part."""
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What the two searches found, each best first, and both as one ranking with the scores of the fusion."""
 
-    HYBRID = "hybrid"
-    VECTOR = "vector"
-    WORDS = "words"
+    near: list[Found]
+    worded: list[Found]
+    ranked: list[tuple[Found, float]]
 
 
-def retrieve(
+def retrieve(store: Store, question: str, vector: npt.NDArray[np.float32] | None, options: SearchOptions) -> list[Hit]:
+    """The passages that best fit a question, best first. `vector` is the question's unit vector, None by words only."""
+    found = candidates(store, question, vector, options)
+    groups = joined(found.ranked, options.limit, options.floor)
+    return hits(store, groups, vector, found)
+
+
+def candidates(
+    store: Store, question: str, vector: npt.NDArray[np.float32] | None, options: SearchOptions
+) -> Candidates:
+    """The chunks that either search finds, many more than there will be passages."""
+    pool = max(_LEAST_POOL, 8 * options.limit)
+    near = by_vector(store, vector, pool) if vector is not None and options.mode is not Mode.WORDS else []
+    worded = by_words(store, question, pool) if options.mode is not Mode.VECTOR else []
+    return Candidates(near, worded, fused(near, worded))
+
+
+def hits(
     store: Store,
-    question: str,
+    groups: Sequence[tuple[list[Found], float]],
     vector: npt.NDArray[np.float32] | None,
-    *,
-    limit: int,
-    floor: float = 0.0,
-    documents: Sequence[str] | None = None,
+    found: Candidates,
 ) -> list[Hit]:
-    """The passages that best fit a question, at most `limit`, best first.
-
-    Passages that score less than `floor` times what the best one does are left out. `vector` is the question's unit
-    vector; without it only words are searched, without a question only the vector. `documents` restricts the search to
-    these document ids.
-    """
-    pool = max(_LEAST_POOL, 8 * limit)
-    near = by_vector(store, vector, pool, documents) if vector is not None else []
-    worded = by_words(store, question, pool, documents)
-    ranked = fused(near, worded)
-    cosines = {found.id: found.score for found in near}
+    """Groups of neighbouring chunks as passages with their texts and their similarity to the question."""
+    cosines = {chunk.id: chunk.score for chunk in found.near}
     if vector is not None:
-        cosines |= similarities(
-            store, vector, [found.id for found, _ in ranked[: 3 * limit] if found.id not in cosines]
-        )
-    groups = joined(ranked, limit, floor)
+        unknown = [chunk.id for group, _ in groups for chunk in group if chunk.id not in cosines]
+        cosines |= similarities(store, vector, unknown)
     texts = store.texts(group[0].document_id for group, _ in groups)
     return [_hit(store, group, score, texts, cosines) for group, score in groups]
 

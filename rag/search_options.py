@@ -1,0 +1,46 @@
+"""How to search, as one value that the library, the commands and the evaluation share."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypedDict
+
+import rag.errors as errors
+
+
+class Mode(StrEnum):
+    """Which searches take part."""
+
+    HYBRID = "hybrid"
+    VECTOR = "vector"
+    WORDS = "words"
+
+
+class SearchKeywords(TypedDict, total=False):
+    """The fields of SearchOptions as keyword arguments; None stands for the default."""
+
+    limit: int | None
+    mode: Mode | str
+    floor: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How to search; each default is what measured best over several sets.
+
+    `limit` is how many passages there are at most, `mode` which searches take part. A passage that scores less than
+    `floor` times what the best one does is left out.
+    """
+
+    limit: int
+    mode: Mode = Mode.HYBRID
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Take a mode by its name. Raises UsageProblem where a value cannot be."""
+        if self.limit < 1:
+            raise errors.UsageProblem(f"A search for {self.limit} passages finds none; the least is 1.")
+        if self.mode not in tuple(Mode):
+            raise errors.UsageProblem(f"{self.mode!r} is none of {', '.join(Mode)}.")
+        object.__setattr__(self, "mode", Mode(self.mode))
+        if not 0 <= self.floor <= 1:
+            raise errors.UsageProblem(f"The floor {self.floor} is not between 0 and 1.")
