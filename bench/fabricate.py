@@ -1,4 +1,4 @@
-"""True claims made false, one change at a time, always the same for the same seed: what a check of citations must notice.
+"""True claims made false, one change at a time, the same for the same seed: what a check must notice.
 
 The changes: another number, another name, evidence from another document, and the opposite meaning, which is said in
 many ways besides "not". The words here are the forger's own and no list that the check reads.
@@ -161,28 +161,31 @@ def _source(pair: Pair, pairs: Sequence[Pair], names: Names, chance: random.Rand
 
 Rule = tuple[str, str, str]  # how, what is looked for, what is put there
 _AUX = r"\b(is|are|was|were|can|could|will|would|should|must|may|has been|have been|had been)\b(?! not|n't| never)"
+_ACTS = (
+    r"(?<=[a-z] )(allow|provide|use|include|offer|require|support|contain|show|help|make|take|reduce|improve|ensure|"
+    r"cover|apply|start|run|end|cost|need|enable|achieve|outperform|last|weigh)s\b"
+)
+_ACTED = (
+    r"^(?!.*\b(?:is|are|was|were|been|be|has|have|had)\b)(.*?[a-z] )(began|led|won|lost|became|wrote|argued|signed|"
+    r"paid|defeated|announced|increased|used|founded|explored|discovered|created|gained|caused|received|accepted|agreed)\b"
+)
 _RULES: dict[str, list[Rule]] = {
     "en": [
         ("not", _AUX, r"\1 not"),
         ("never", _AUX, r"\1 never"),
         ("no longer", r"\b(is|are|can|will)\b(?! not|n't)", r"\1 no longer"),
         ("far from", r"\b(is|are|was|were)\b(?! not|n't)", r"\1 by no means"),
-        ("does not", r"(?<=[a-z] )(allow|provide|use|include|offer|require|support|contain|show|help|make|take|reduce|"
-                     r"improve|ensure|cover|apply|start|run|end|cost|need|enable|achieve|outperform)s\b", r"does not \1"),
-        ("fails to", r"(?<=[a-z] )(allow|provide|use|include|offer|require|support|contain|show|help|make|take|reduce|"
-                     r"improve|ensure|cover|start|run|need|enable|achieve|outperform)s\b", r"fails to \1"),
-        ("refused to", r"(?<=[a-z] )(?:signed|accepted|paid|joined|announced|wrote|argued|approved|agreed|led|ruled)\b",
-         r"refused to have \g<0>"),
-        ("did not", r"^(?!.*\b(?:is|are|was|were|been|be|has|have|had)\b)(.*?[a-z] )(began|led|won|lost|became|wrote|argued|"
-                    r"defeated|announced|increased|used|founded|explored|discovered|created|gained|caused|received)\b",
-         r"\1did not \2"),
+        ("does not", _ACTS, r"does not \1"),
+        ("fails to", _ACTS, r"fails to \1"),
+        ("refused to", _ACTED, r"\1refused to have \2"),
+        ("did not", _ACTED, r"\1did not \2"),
         ("dropped", r"\b(can|do|does|did|is|are|was|were|must|will|should|may)(?: not|n't|not)\b", r"\1"),
         ("dropped", r"\bnever ", ""),
         ("dropped", r"\bno longer ", ""),
         ("without", r"\bwithout\b", "with"),
         ("without", r"\bwith\b", "without"),
         ("none of", r"\b(?:all|some|many) (?=[a-z])", "no "),
-        ("un-", r"\b(available|able|likely|limited|known(?! as)|necessary|supported|successful|usual|changed)\b", r"un\1"),
+        ("un-", r"\b(available|able|likely|limited|necessary|supported|successful|usual|changed)\b", r"un\1"),
     ],
     "de": [
         ("not", r"\b(ist|sind|war|waren|darf|dürfen|kann|können|wird|werden|muss|müssen|hat|haben)\b(?! nicht)",
@@ -217,9 +220,11 @@ def _negation(pair: Pair, pairs: Sequence[Pair], names: Names, chance: random.Ra
         if changed != pair.claim:
             found.append((how, changed))
     if pair.language == "en":
-        for match in re.finditer(r"[a-z]+", pair.claim):
-            if other := _OPPOSITE.get(match.group()):
-                found.append(("opposite", pair.claim[: match.start()] + other + pair.claim[match.end() :]))
+        found += [
+            ("opposite", pair.claim[: match.start()] + _OPPOSITE[match.group()] + pair.claim[match.end() :])
+            for match in re.finditer(r"[a-z]+", pair.claim)
+            if match.group() in _OPPOSITE
+        ]
     if not found:
         return None
     how = chance.choice(sorted({how for how, _ in found}))

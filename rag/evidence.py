@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ from rag.words import Words, language, plain, words
 _MOST_SENTENCES = 3  # a fact, its subject and a condition seldom stand further apart
 _LEAST_GAIN = 0.08  # what a further sentence must add to the coverage
 _NEIGHBOUR = 0.03  # of two that add as much, the one beside the first
+_ASKED = 0.1  # of two that hold as much of the claim, the one that also speaks of what was asked
 _QUANTITY_WEIGHT = 1.3
 _NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.4, 0.45, 0.45
 _GIVEN_PENALTY = 0.8  # for a name or a number that the question brought in
@@ -33,6 +35,7 @@ class Reading:
     quantities: tuple[tuple[Quantity, ...], ...]
     all_stems: frozenset[str]
     all_words: frozenset[str]
+    around_words: frozenset[str]
     initials: tuple[str, ...]
     around: frozenset[str]
     around_quantities: tuple[Quantity, ...]
@@ -53,6 +56,7 @@ def _read(text: str, surroundings: str) -> Reading:
         tuple(quantities(part.folded) for part in parts),
         frozenset().union(*stems),
         frozenset(plain(word) for part in (*parts, near) for word in part.folded),
+        frozenset(plain(word) for word in near.folded),
         tuple(run for part in parts for run in _initials(part)),
         frozenset(near.weights),
         quantities(near.folded),
@@ -60,17 +64,34 @@ def _read(text: str, surroundings: str) -> Reading:
 
 
 def _initials(said: Words) -> list[str]:
-    """The first letters of each run of telling words that is long, or holds a name."""
+    """The first letters of each run of telling words that holds a name."""
     runs, run, named = [], "", False
     for at, stem in enumerate((*said.stems, "")):
         if stem:
             run += said.folded[at][0]
             named = named or at in said.named
             continue
-        if len(run) > 2 and (named or len(run) < 6):
+        if len(run) > 2 and named:
             runs.append(run)
         run, named = "", False
     return runs
+
+
+def together(first: Reading, second: Reading) -> Reading:
+    """Two passages as one: the sentences of the second are counted on from those of the first."""
+    return Reading(
+        first.language,
+        first.spans + second.spans,
+        first.sentences + second.sentences,
+        first.stems + second.stems,
+        first.quantities + second.quantities,
+        first.all_stems | second.all_stems,
+        first.all_words | second.all_words,
+        first.around_words | second.around_words,
+        first.initials + second.initials,
+        first.around | second.around,
+        first.around_quantities + second.around_quantities,
+    )
 
 
 def read(passage: Hit) -> Reading:
@@ -83,8 +104,9 @@ def read(passage: Hit) -> Reading:
 class Support:
     """What a passage has for a claim: the sentences, as indices, best first, and how far they support it, 0 to 1.
 
-    `coverage` is the share of the claim's telling words and numbers that stand in them. `missing` are its numbers and
-    names that do not stand in the passage, `denied` the words by which it says the opposite.
+    `coverage` is the share of the claim's telling words and numbers that stand in them. `missing` are its numbers that
+    do not, and its names that stand nowhere in the passage; `denied` is the word by which it says the opposite, or "".
+    `relevance` is the share of the question's telling words that stand in these sentences.
     """
 
     chosen: tuple[int, ...]
@@ -92,14 +114,17 @@ class Support:
     missing: tuple[str, ...]
     denied: str
     score: float
+    relevance: float
 
 
-def supported(claim: str, passage: Reading, asked: str = "") -> Support | None:
+def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = False) -> Support | None:
     """Find the sentences of a passage that support a claim best; None where no word of it stands there.
 
-    `asked` is the question: a count that it names ("the two methods") needs no evidence.
+    `asked` is the question: a count that it names ("the two methods") needs no evidence, and its own names and numbers
+    weigh less where they are missing. `near` demands the names in these very sentences and not just in the passage.
     """
     said = words(claim, passage.language)
+    question = words(asked, passage.language)
     amounts = [q for q in quantities(said.folded) if not q.implied]
     total = sum(said.weights.values()) + _QUANTITY_WEIGHT * len(amounts)
     if not total:
@@ -108,17 +133,20 @@ def supported(claim: str, passage: Reading, asked: str = "") -> Support | None:
     variants = {stem: _variants(stem, stem in names, passage) for stem in said.weights}
     free = sum(w for stem, w in said.weights.items() if variants[stem] & passage.around)
     open_stems = {stem: w for stem, w in said.weights.items() if not variants[stem] & passage.around}
-    chosen, gained = _choose(open_stems, variants, amounts, passage)
+    wanted = question.weights.keys() - said.weights.keys()
+    chosen, gained = _choose(open_stems, variants, amounts, wanted, passage)
     if not chosen:
         return None
-    coverage = (free + gained) / total
+    zone = [passage.sentences[at] for at in chosen]
     there = [q for at in chosen for q in passage.quantities[at]] + list(passage.around_quantities)
-    question = words(asked, passage.language)
     given = quantities(question.folded)
     lost = [q for q in amounts if not _stands(q, there) and not (q.spelled and _stands(q, given))]
-    strangers = _strangers(said, passage)
-    zone = [passage.sentences[at] for at in chosen]
+    known = passage.all_words
+    if near:
+        known = passage.around_words.union(*(map(plain, part.folded) for part in zone))
+    strangers = _strangers(said, passage, known)
     denied = contradicts(said, zone, passage.language)
+    coverage = min(1.0, (free + gained) / total)
     score = coverage
     if any(not _stands(q, given) for q in lost):
         score *= _NUMBER_PENALTY
@@ -130,7 +158,8 @@ def supported(claim: str, passage: Reading, asked: str = "") -> Support | None:
         score *= _GIVEN_PENALTY
     score *= _DENIAL_PENALTY if denied else 1
     missing = tuple(dict.fromkeys([q.text for q in lost] + [said.folded[at] for at in strangers]))
-    return Support(chosen, coverage, missing, denied, score)
+    spoken = passage.around.union(*(passage.stems[at] for at in chosen))
+    return Support(chosen, coverage, missing, denied, score, len(wanted & spoken) / len(wanted) if wanted else 0.0)
 
 
 def _stands(quantity: Quantity, there: Iterable[Quantity]) -> bool:
@@ -181,9 +210,16 @@ def _shared(a: str, b: str) -> int:
 
 
 def _choose(
-    stems: dict[str, float], variants: dict[str, frozenset[str]], amounts: Sequence[Quantity], passage: Reading
+    stems: dict[str, float],
+    variants: dict[str, frozenset[str]],
+    amounts: Sequence[Quantity],
+    wanted: AbstractSet[str],
+    passage: Reading,
 ) -> tuple[tuple[int, ...], float]:
-    """The sentences that together hold most of a claim, greedily, and the weight that they hold."""
+    """The sentences that together hold most of a claim, greedily, and the weight that they hold.
+
+    Of sentences that hold as much, the one with more of the question's other words comes first.
+    """
     total = sum(stems.values()) + _QUANTITY_WEIGHT * len(amounts)
     holds: list[dict[object, float]] = []
     for there, numbers in zip(passage.stems, passage.quantities, strict=True):
@@ -197,9 +233,14 @@ def _choose(
     chosen: list[int] = []
     got: dict[object, float] = {}
     while len(chosen) < min(_MOST_SENTENCES, len(holds)):
+
         def gain(at: int) -> float:
             new = sum(max(0.0, weight - got.get(item, 0.0)) for item, weight in holds[at].items())
-            return new + (_NEIGHBOUR * total if chosen and abs(at - chosen[0]) == 1 and new else 0.0)
+            if chosen and new and abs(at - chosen[0]) == 1:
+                new += _NEIGHBOUR * total
+            elif not chosen and new and wanted:
+                new += _ASKED * total * len(wanted & passage.stems[at]) / len(wanted)
+            return new
 
         best = max((at for at in range(len(holds)) if at not in chosen), key=gain)
         if gain(best) <= (_LEAST_GAIN * total if chosen else 0.0):
@@ -210,9 +251,9 @@ def _choose(
     return tuple(chosen), sum(got.values())
 
 
-def _strangers(said: Words, passage: Reading) -> list[int]:
-    """The places of the claim's names that stand nowhere in the passage, its title or headings, nor their initials."""
-    lost = [at for at in sorted(said.named) if not _known(plain(said.folded[at]), passage)]
+def _strangers(said: Words, passage: Reading, known: AbstractSet[str]) -> list[int]:
+    """The places of the claim's names that are not among the known words, nor are their initials in the passage."""
+    lost = [at for at in sorted(said.named) if not _known(plain(said.folded[at]), known)]
     return [at for at in lost if not _abbreviated(said, at, passage) and not _speaks(said, at, passage)]
 
 
@@ -226,9 +267,8 @@ def _speaks(said: Words, at: int, passage: Reading) -> bool:
     return False
 
 
-def _known(name: str, passage: Reading) -> bool:
+def _known(name: str, there: AbstractSet[str]) -> bool:
     """Whether a name stands in a passage, as it is, with or without a plural s, or as Italy does for Italian."""
-    there = passage.all_words
     if name in there or f"{name}s" in there or (name.endswith("s") and name[:-1] in there):
         return True
     root = _root(name)

@@ -1,4 +1,4 @@
-"""Whether a claim says the opposite of a sentence: denials with what they deny, opposite words, words with un- and in-."""
+"""Whether a claim says the opposite of a sentence: denials, opposite words, words with un- and in-."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -40,46 +40,47 @@ _MILD = {
 }
 # Of these, words that a claim must not bring in by itself, as it must not a denial.
 _BROUGHT_IN = frozenset(
-    "prevent prevents prevented preventing deny denied denies reject rejected rejects prohibited prohibits prohibit "
-    "forbid forbids forbidden banned bans impossible disabled disables disable excludes excluded exclude lost loses "
-    "worsen worsens worsened avoid avoids avoided stopped ceased ceases declined ignores ignored false verboten untersagt unmöglich verhindert "
-    "interdit interdite".split()
+    "prevent prevents prevented preventing deny denied denies reject rejected rejects prohibited prohibits "
+    "prohibit forbid forbids forbidden banned bans impossible disabled disables disable excludes excluded exclude "
+    "lost loses worsen worsens worsened avoid avoids avoided stopped ceased ceases declined ignores ignored false "
+    "verboten untersagt unmöglich verhindert interdit interdite".split()
 )
 _NARROW = frozenset("free few little less only difficult hard nur seulement frei".split())  # they reach one word far
 _SIGNS_THAT_DENY = frozenset("不没沒未非无無别別勿")
-_ENDS_OF_DENIAL_JA = ("ない", "ませ", "なか", "ずに", "않", "없", "못")
+_ENDINGS_THAT_DENY = ("ない", "ませ", "なか", "ずに", "않", "없", "못")
 
 _OPPOSITES = """
 increase:decrease increase:reduce increase:decline increase:fall increase:drop increase:lower rise:fall rise:drop
 rise:decline grow:shrink expand:contract expand:shrink raise:lower raise:reduce enlarge:reduce gain:lose gain:loss
-before:after precede:follow earlier:later early:late first:last start:stop open:close
-more:less more:fewer most:least most:fewest high:low higher:lower highest:lowest large:small larger:smaller
-largest:smallest big:small bigger:smaller long:short longer:shorter longest:shortest fast:slow faster:slower
-fastest:slowest strong:weak stronger:weaker strengthen:weaken maximum:minimum maximal:minimal maximize:minimize
-major:minor majority:minority improve:worsen improve:degrade better:worse best:worst allow:prevent allow:forbid
-allow:prohibit permit:prohibit permit:forbid enable:prevent enable:disable include:exclude accept:reject accept:refuse
-approve:reject approve:disapprove agree:disagree support:oppose able:unable always:never all:none everyone:nobody
-everything:nothing everywhere:nowhere possible:impossible win:lose won:lost success:failure succeed:fail pass:fail
-above:below inside:outside internal:external inner:outer interior:exterior upper:lower top:bottom upstream:downstream
-hot:cold warm:cool hotter:colder warmer:cooler heat:cool wet:dry full:empty heavy:light heavier:lighter hard:soft
-thick:thin wide:narrow deep:shallow near:far nearer:farther close:distant rich:poor old:new older:newer older:younger
-young:old same:different similar:different identical:different equal:unequal public:private optional:mandatory
-optional:required voluntary:compulsory voluntary:mandatory free:paid active:passive enter:leave arrive:depart
-arrive:leave import:export push:pull attack:defend create:destroy build:destroy add:remove insert:remove attach:detach
-connect:disconnect appear:disappear present:absent presence:absence true:false right:wrong correct:incorrect
-legal:illegal valid:invalid safe:unsafe simple:complex easy:difficult easier:harder easy:hard easily:difficult
-cheap:expensive cheaper:dearer positive:negative dynamic:static absolute:relative direct:indirect temporary:permanent
-finite:infinite conscious:unconscious friend:enemy ally:enemy love:hate peace:war victory:defeat morning:evening
-summer:winter encourage:discourage advantage:disadvantage trust:distrust obey:disobey lawful:unlawful often:rarely
-frequent:rare frequently:rarely common:rare must:may must:need oldest:newest oldest:youngest earliest:latest
-ascend:descend accelerate:decelerate profit:loss surplus:deficit supply:demand attach:remove deny:confirm
-confirm:refute prove:disprove hire:dismiss hire:fire lock:unlock visible:invisible known:unknown vor:nach mehr:weniger
-größer:kleiner höher:niedriger immer:nie alle:keine erlaubt:verboten mit:ohne steigen:sinken steigt:sinkt
-gestiegen:gesunken zunehmen:abnehmen früher:später lang:kurz länger:kürzer hoch:niedrig groß:klein offen:geschlossen
-öffnen:schließen mindestens:höchstens vorher:nachher innen:außen oben:unten links:rechts avant:après plus:moins
-toujours:jamais avec:sans augmenter:diminuer augmente:diminue augmenté:diminué supérieur:inférieur ouvert:fermé
-premier:dernier autorisé:interdit obligatoire:facultatif minimum:maximum with:without least:most heaviest:lightest
-hottest:coldest deepest:shallowest nearest:farthest subsequent:prior afterwards:beforehand sooner:later north:south northern:southern east:west eastern:western left:right
+before:after precede:follow earlier:later early:late first:last start:stop open:close more:less more:fewer most:least
+most:fewest high:low higher:lower highest:lowest large:small larger:smaller largest:smallest big:small bigger:smaller
+long:short longer:shorter longest:shortest fast:slow faster:slower fastest:slowest strong:weak stronger:weaker
+strengthen:weaken maximum:minimum maximal:minimal maximize:minimize major:minor majority:minority improve:worsen
+improve:degrade better:worse best:worst allow:prevent allow:forbid allow:prohibit permit:prohibit permit:forbid
+enable:prevent enable:disable include:exclude accept:reject accept:refuse approve:reject approve:disapprove
+agree:disagree support:oppose able:unable always:never all:none everyone:nobody everything:nothing everywhere:nowhere
+possible:impossible win:lose won:lost success:failure succeed:fail pass:fail above:below inside:outside
+internal:external inner:outer interior:exterior upper:lower top:bottom upstream:downstream hot:cold warm:cool
+hotter:colder warmer:cooler heat:cool wet:dry full:empty heavy:light heavier:lighter hard:soft thick:thin wide:narrow
+deep:shallow near:far nearer:farther close:distant rich:poor old:new older:newer older:younger young:old
+same:different similar:different identical:different equal:unequal public:private optional:mandatory optional:required
+voluntary:compulsory voluntary:mandatory free:paid active:passive enter:leave arrive:depart arrive:leave import:export
+push:pull attack:defend create:destroy build:destroy add:remove insert:remove attach:detach connect:disconnect
+appear:disappear present:absent presence:absence true:false right:wrong correct:incorrect legal:illegal valid:invalid
+safe:unsafe simple:complex easy:difficult easier:harder easy:hard easily:difficult cheap:expensive cheaper:dearer
+positive:negative dynamic:static absolute:relative direct:indirect temporary:permanent finite:infinite
+conscious:unconscious friend:enemy ally:enemy love:hate peace:war victory:defeat morning:evening summer:winter
+encourage:discourage advantage:disadvantage trust:distrust obey:disobey lawful:unlawful often:rarely frequent:rare
+frequently:rarely common:rare must:may must:need oldest:newest oldest:youngest earliest:latest ascend:descend
+accelerate:decelerate profit:loss surplus:deficit supply:demand attach:remove deny:confirm confirm:refute
+prove:disprove hire:dismiss hire:fire lock:unlock visible:invisible known:unknown vor:nach mehr:weniger größer:kleiner
+höher:niedriger immer:nie alle:keine erlaubt:verboten mit:ohne steigen:sinken steigt:sinkt gestiegen:gesunken
+zunehmen:abnehmen früher:später lang:kurz länger:kürzer hoch:niedrig groß:klein offen:geschlossen öffnen:schließen
+mindestens:höchstens vorher:nachher innen:außen oben:unten links:rechts avant:après plus:moins toujours:jamais
+avec:sans augmenter:diminuer augmente:diminue augmenté:diminué supérieur:inférieur ouvert:fermé premier:dernier
+autorisé:interdit obligatoire:facultatif minimum:maximum with:without least:most heaviest:lightest hottest:coldest
+deepest:shallowest nearest:farthest subsequent:prior afterwards:beforehand sooner:later north:south northern:southern
+east:west eastern:western left:right
 """
 _PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")
 _NO_DENIAL = frozenset({"only", "until", "just", "merely"})  # "not only", "not until 1920"
@@ -152,7 +153,7 @@ def _telling(stems: Sequence[str], said: Words) -> tuple[str, ...]:
 
 
 def _denies_in_signs(word: str) -> bool:
-    return word[0] > "\u2fff" and (any(sign in _SIGNS_THAT_DENY for sign in word) or word.startswith(_ENDS_OF_DENIAL_JA))
+    return word[0] > "\u2fff" and (bool(_SIGNS_THAT_DENY.intersection(word)) or word.startswith(_ENDINGS_THAT_DENY))
 
 
 def contradicts(claim: Words, evidence: list[Words], language: str) -> str:

@@ -5,7 +5,6 @@ converted only where that is exact.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -67,7 +66,9 @@ _ORDINALS = {
     )
 } | {"second": 2, "zweite": 2, "dritte": 3, "vierte": 4, "fünfte": 5, "deuxième": 2, "troisième": 3, "quatrième": 4}
 _ORDINAL_ENDINGS = frozenset("st nd rd th er ère ème e".split())
-_ROMAN = {word: str(value) for value, word in enumerate("ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi".split(), 2)}
+_ROMAN = {
+    word: str(value) for value, word in enumerate("ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi".split(), 2)
+}
 del _ROMAN["v"], _ROMAN["x"]  # as often volts, versus, and what is not known
 _SCALES = {
     "hundred": 2, "hundert": 2, "cent": 2, "cents": 2, "thousand": 3, "tausend": 3, "mille": 3, "tsd": 3,

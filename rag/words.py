@@ -13,7 +13,8 @@ import snowballstemmer
 
 _SIGNS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _TOKEN = re.compile(
-    rf"[{_SIGNS}]+|\d{{4}}-\d\d-\d\d|(?:(?<![\w.,)\]])[-−](?=\d))?\d+(?:[.,:/'’]\d+)*|[^\W\d_{_SIGNS}]+|[%‰$€£¥°₹]", re.UNICODE
+    rf"[{_SIGNS}]+|\d{{4}}-\d\d-\d\d|(?:(?<![\w.,)\]])[-−](?=\d))?\d+(?:[.,:/'’]\d+)*|[^\W\d_{_SIGNS}]+|[%‰$€£¥°₹]",
+    re.UNICODE,
 )
 _ENUMERATION = re.compile(r"(?<![\w(.,])\d{1,2}\)(?=\s)|\A\s*\d{1,2}[.)](?=\s)")
 _SIGN = re.compile(rf"[{_SIGNS}]")
@@ -117,7 +118,7 @@ def words(text: str, language: str) -> Words:
         before = match.end()
         clauses += [clause] * (len(folded) - len(clauses))
         clause += any(char in ",;:()[]–—" for char in gap)
-        at_start = at_start or any(char in ".!?:|•\n“\"" for char in gap)
+        at_start = at_start or any(char in '.!?:|•\n“"' for char in gap)
         if _SIGN.match(token):
             for pair in [token[at : at + 2] for at in range(max(1, len(token) - 1))]:
                 folded.append(pair)
@@ -159,15 +160,15 @@ def words(text: str, language: str) -> Words:
 
 
 def _is_name(token: str, at_start: bool, language: str) -> bool:
-    """Capitals inside a sentence, or more than one at its start; in German, where all nouns have them, more than one."""
+    """Capitals inside a sentence, or more than one at its start; in German, where nouns have them, more than one."""
     if sum(char.isupper() for char in token) > 1:
-        return token != "AI"  # as good as a common noun by now
+        return token not in ("AI",)  # as good as a common noun by now
     return token[0].isupper() and not at_start and language != "de"
 
 
 _DOER = re.compile(
-    r"(?:'s)? (?:is|was|are|were|has|had|have|will|can|could|would|may|might|must|did|does|do|became|wrote|led|won|began|"
-    r"est|était|sont|fut|es|fue|era|è|fu|[a-z]{3,}ed|[a-z]{3,}s)\b|'s? | (?:of |and |de |von |van |& )?[A-Z]"
+    r"(?:'s)? (?:is|was|are|were|has|had|have|will|can|could|would|may|might|must|did|does|do|became|wrote|led|won|"
+    r"began|est|était|sont|fut|es|fue|era|è|fu|[a-z]{3,}ed|[a-z]{3,}s)\b|'s? | (?:of |and |de |von |van |& )?[A-Z]"
 )
 _NO_DOER = re.compile(r"(?:ing|ly|tion|sion|ment|ness|ity|ance|ence|ism|ions|ments|ers|ors|ees|ists|ings)$")
 
@@ -178,7 +179,9 @@ def _does_something(first: str, following: str) -> bool:
     if not found or _NO_DOER.search(first):
         return False
     plural = first.endswith("s") and not first.endswith("ss")
-    return not plural or not re.match(r" (?:are|were|have|can|could|would|may|might|must|will|do|[a-z]+ed)\b", following)
+    return not plural or not re.match(
+        r" (?:are|were|have|can|could|would|may|might|must|will|do|[a-z]+ed)\b", following
+    )
 
 
 @lru_cache(maxsize=65536)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.cite import Claim, best_evidence, check, claims, refuses, relevance, without_markers
+from rag.cite import best_evidence, check, relevance
+from rag.claims import Claim, claims, refuses
 from rag.types import CitationStatus, Hit
 
 
@@ -39,14 +40,15 @@ def test_several_numbers_in_one_marker_or_in_two() -> None:
 
 
 def test_brackets_that_are_no_markers_stay() -> None:
-    assert without_markers("Use a[i] and [sic] and array[2024].") == "Use a[i] and [sic] and array[2024]."
+    assert claims("Use a[i] and [sic] and array[2024].") == [Claim("Use a[i] and [sic] and array[2024].", ())]
 
 
 def test_evidence_is_the_sentence_and_not_the_passage() -> None:
     verdict = check(Claim("The battery lasts 24 months.", ()), [COVER, BATTERY])
     assert verdict.status is CitationStatus.VERIFIED
     assert verdict.evidence is not None
-    assert BATTERY.text[verdict.evidence.start : verdict.evidence.end] == "The battery lasts 24 months."
+    (part,) = verdict.evidence.slices
+    assert BATTERY.text[part.start : part.end] == "The battery lasts 24 months."
 
 
 def test_a_paraphrase_is_supported() -> None:
@@ -64,7 +66,7 @@ def test_a_marker_that_points_elsewhere_is_repaired() -> None:
     verdict = check(Claim("The battery lasts 24 months.", (1,)), [COVER, BATTERY])
     assert verdict.status is CitationStatus.REPAIRED
     assert verdict.evidence is not None
-    assert verdict.evidence.passage == 1
+    assert verdict.evidence.slices[0].passage == 1
 
 
 def test_a_marker_beyond_the_passages_counts_as_none() -> None:
@@ -80,7 +82,7 @@ def test_the_question_decides_between_equal_supports() -> None:
     passages = [passage("Model A: delivery takes 5 days."), passage("Model B: delivery takes 5 days.")]
     found = best_evidence("5 days.", passages, "How long is the delivery of model B?")
     assert found is not None
-    assert found.passage == 1
+    assert found.slices[0].passage == 1
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,7 @@ def test_a_name_that_stands_nowhere_in_the_passage_is_no_evidence() -> None:
 def test_evidence_always_lies_within_its_passage(text: str, claim: str, question: str) -> None:
     found = best_evidence(claim, [passage(text)], question)
     if found is not None:
-        assert 0 <= found.start < found.end <= len(text)
-        assert text[found.start : found.end].strip()
+        for part in found.slices:
+            assert 0 <= part.start < part.end <= len(text)
+            assert text[part.start : part.end].strip()
         assert 0 <= found.coverage <= 1
