@@ -21,9 +21,6 @@ _NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.4, 0.45, 0.45
 _GIVEN_PENALTY = 0.8  # for a name or a number that the question brought in
 
 
-_SPEAKERS = frozenset("we our i my us wir unser unsere ich mein meine nous notre nos je mon ma".split())
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
     """A passage's sentences as words; `around` is what a reader knows besides: document, title, headings."""
@@ -64,17 +61,12 @@ def _read(text: str, surroundings: str) -> Reading:
 
 
 def _initials(said: Words) -> list[str]:
-    """The first letters of each run of telling words that holds a name."""
-    runs, run, named = [], "", False
-    for at, stem in enumerate((*said.stems, "")):
-        if stem:
-            run += said.folded[at][0]
-            named = named or at in said.named
-            continue
-        if len(run) > 2 and named:
-            runs.append(run)
-        run, named = "", False
-    return runs
+    """The first letters of each run of telling words, a name's as capitals."""
+    letters = [
+        (word[0].upper() if at in said.named else word[0]) if stem else " "
+        for at, (word, stem) in enumerate(zip(said.folded, said.stems, strict=True))
+    ]
+    return [run for run in "".join(letters).split() if len(run) > 2]
 
 
 def together(first: Reading, second: Reading) -> Reading:
@@ -254,17 +246,7 @@ def _choose(
 def _strangers(said: Words, passage: Reading, known: AbstractSet[str]) -> list[int]:
     """The places of the claim's names that are not among the known words, nor are their initials in the passage."""
     lost = [at for at in sorted(said.named) if not _known(plain(said.folded[at]), known)]
-    return [at for at in lost if not _abbreviated(said, at, passage) and not _speaks(said, at, passage)]
-
-
-def _speaks(said: Words, at: int, passage: Reading) -> bool:
-    """Whether a name is who speaks in the passage: "Ann recommends" where it has "we recommend"."""
-    behind = said.stems[at + 1] if at + 1 < len(said.stems) else ""
-    for part in passage.sentences:
-        for place, word in enumerate(part.folded):
-            if behind and word in _SPEAKERS and part.stems[place + 1 : place + 2] == (behind,):
-                return True
-    return False
+    return [at for at in lost if not _abbreviated(said, at, passage)]
 
 
 def _known(name: str, there: AbstractSet[str]) -> bool:
@@ -278,7 +260,9 @@ def _known(name: str, there: AbstractSet[str]) -> bool:
 def _abbreviated(said: Words, at: int, passage: Reading) -> bool:
     """Whether a name is the initials of words in the passage, or one of the words whose initials stand there."""
     name = said.folded[at]
-    if 3 <= len(name) <= 6 and any(name in initials for initials in passage.initials):
+    if 3 <= len(name) <= 6 and any(
+        name.upper() in initials or (len(name) > 3 and name in initials.lower()) for initials in passage.initials
+    ):
         return True
     for length in range(3, 6):
         for start in range(max(0, at - length + 1), min(at, len(said.folded) - length) + 1):
