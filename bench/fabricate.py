@@ -122,6 +122,8 @@ def _names(pair: Pair) -> list[str]:
     there only what stands behind a title or is two words long.
     """
     found = [m.group() for m in _NAME.finditer(pair.claim)]
+    if pair.language == "de":
+        return [name for name in found if " " in name]
     if first := _FIRST_NAME.match(pair.claim):
         words = first.group().split()
         if len(words) > 1 and words[0] not in _NO_NAMES:
@@ -129,8 +131,6 @@ def _names(pair: Pair) -> list[str]:
     there = " ".join(hit.text for hit in pair.passages)
     if (word := re.match(r"[A-ZÄÖÜÉ][\w-]+", pair.claim)) and re.search(rf"[a-z,] {re.escape(word.group())}\b", there):
         found.append(word.group())
-    if pair.language == "de":
-        found = [name for name in found if " " in name]
     return [name for name in found if len(name) > 2 and name not in _NO_NAMES and not name.isdigit()]
 
 
@@ -200,6 +200,12 @@ _RULES: dict[str, list[Rule]] = {
         ("without", r"\bavec\b", "sans"),
     ],
 }  # fmt: skip
+_PUT_IN = frozenset(
+    {"not", "never", "no longer", "far from", "does not", "fails to", "refused to", "did not", "none of", "un-"}
+)
+_DENIED = re.compile(
+    r"n't\b|\b(?:not|never|no|none|nor|without|cannot|nothing|nicht|keine?[nmrs]?|ohne|pas|sans|aucune?|jamais)\b", re.I
+)
 _OPPOSITES = """
 increase:decrease increases:decreases increased:decreased increasing:decreasing before:after more:less higher:lower
 larger:smaller highest:lowest maximum:minimum improves:worsens improve:worsen faster:slower always:never earliest:latest
@@ -215,7 +221,10 @@ _OPPOSITE = {a: b for pair in _OPPOSITES.split() for a, b in (pair.split(":"), p
 def _negation(pair: Pair, pairs: Sequence[Pair], names: Names, chance: random.Random) -> Made:
     """The opposite: a denial put in or taken out, or a word changed for its opposite."""
     found: list[tuple[str, str]] = []
+    denied = _DENIED.search(pair.claim)
     for how, pattern, new in _RULES[pair.language]:
+        if denied and how in _PUT_IN:
+            continue  # two denials make a claim that nobody can read
         changed = re.sub(pattern, new, pair.claim, count=1)
         if changed != pair.claim:
             found.append((how, changed))

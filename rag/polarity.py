@@ -33,16 +33,18 @@ _MILD = {
     "prohibits prohibit forbid forbids forbidden banned bans ban absence absent impossible removes removed remove "
     "removing disabled disables disable wrong false incorrect lose loses lost missing independent independently "
     "regardless ignore ignores ignored eliminate eliminates eliminated eliminating oppose opposed opposes unless "
-    "minus omitted omit exempt invalid void stop stops stopped cease ceases ceased "
-    "decline declines declined free few little less only difficult hard worsen worsens worsened",
+    "minus omitted omit exempt invalid void waived waives closed "
+    "cancelled canceled revoked suspended stop stops stopped cease ceases ceased free few little less only difficult hard worsen worsens worsened "
+    "least fewer fewest worse worst unusual unlikely uncommon",
     "de": "statt anstatt außer ausgenommen verboten untersagt unmöglich nur vermeiden verhindern verhindert frei",
-    "fr": "sauf hormis interdit interdite impossible seulement éviter empêcher hors exclu exclue exclus",
+    "fr": "sauf hormis interdit interdite interdits interdites impossible seulement éviter empêcher hors exclu exclue "
+    "exclus",
 }
 # Of these, words that a claim must not bring in by itself, as it must not a denial.
 _BROUGHT_IN = frozenset(
-    "prevent prevents prevented preventing deny denied denies reject rejected rejects prohibited prohibits "
+    "least fewer fewest worse worst unusual unlikely uncommon prevent prevents prevented preventing deny denied denies reject rejected rejects prohibited prohibits "
     "prohibit forbid forbids forbidden banned bans impossible disabled disables disable excludes excluded exclude "
-    "lost loses worsen worsens worsened avoid avoids avoided stopped ceased ceases declined ignores ignored false "
+    "lost loses worsen worsens worsened avoid avoids avoided stopped ceased ceases ignores ignored false "
     "verboten untersagt unmöglich verhindert interdit interdite".split()
 )
 _NARROW = frozenset("free few little less only difficult hard nur seulement frei".split())  # they reach one word far
@@ -71,7 +73,7 @@ safe:unsafe simple:complex easy:difficult easier:harder easy:hard easily:difficu
 positive:negative dynamic:static absolute:relative direct:indirect temporary:permanent finite:infinite
 conscious:unconscious friend:enemy ally:enemy love:hate peace:war victory:defeat morning:evening summer:winter
 encourage:discourage advantage:disadvantage trust:distrust obey:disobey lawful:unlawful often:rarely frequent:rare
-frequently:rarely common:rare must:may must:need oldest:newest oldest:youngest earliest:latest ascend:descend
+frequently:rarely common:rare oldest:newest oldest:youngest earliest:latest ascend:descend
 accelerate:decelerate profit:loss surplus:deficit supply:demand attach:remove deny:confirm confirm:refute
 prove:disprove hire:dismiss hire:fire lock:unlock visible:invisible known:unknown vor:nach mehr:weniger größer:kleiner
 höher:niedriger immer:nie alle:keine erlaubt:verboten mit:ohne steigen:sinken steigt:sinkt gestiegen:gesunken
@@ -80,11 +82,13 @@ mindestens:höchstens vorher:nachher innen:außen oben:unten links:rechts avant:
 avec:sans augmenter:diminuer augmente:diminue augmenté:diminué supérieur:inférieur ouvert:fermé premier:dernier
 autorisé:interdit obligatoire:facultatif minimum:maximum with:without least:most heaviest:lightest hottest:coldest
 deepest:shallowest nearest:farthest subsequent:prior afterwards:beforehand sooner:later north:south northern:southern
-east:west eastern:western left:right
+east:west eastern:western left:right allowed:forbidden permitted:forbidden
+covered:excluded autorisés:interdits autorisées:interdites allowed:prohibited permitted:prohibited allowed:banned
 """
 _PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")
 _NO_DENIAL = frozenset({"only", "until", "just", "merely"})  # "not only", "not until 1920"
 _OPEN = frozenset({"if", "whether"})  # "it is not known whether"
+_PASSIVE = frozenset("is are was were been be ist sind wird werden wurde est sont été".split())
 _PARTLY = frozenset("all every always necessarily everyone".split())
 _DENY_WHAT_STANDS_BEFORE = frozenset({"de", "nl", "sv"})  # "das gilt nicht", "dat werkt niet"
 _REACH = 4  # how many telling words behind a denial it can deny
@@ -109,6 +113,7 @@ class Denial:
     word: str
     behind: tuple[str, ...]
     before: tuple[str, ...]
+    clause: frozenset[str]  # all that is said between the same two commas
     mild: bool
     close: bool  # what is denied stands right behind it, and nothing is put in its place
 
@@ -135,14 +140,20 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
         if (at and folded[at - 1] == "or") or folded[max(0, at - 2) : at] == ("or", "may"):  # "may or may not"
             continue
         clause = [place for place, number in enumerate(said.clauses) if number == said.clauses[at]]
-        behind = _telling(said.stems[at + 1 : clause[-1] + 1], said) or _telling(said.stems[at + 1 :], said)[:2]
+        behind = _telling(said.stems[at + 1 : clause[-1] + 1], said)
+        if strong and not behind:
+            behind = _telling(said.stems[at + 1 :], said)[:2]
         behind = behind[: 1 if word in _NARROW else _REACH]
-        before = _telling(said.stems[clause[0] : at][::-1], said)[:1]
-        if behind and language not in _DENY_WHAT_STANDS_BEFORE:
-            before = ()
+        before = _telling(said.stems[clause[0] : at][::-1], said)[:_REACH]
+        if not strong and at and folded[at - 1] in _PASSIVE:  # "subletting is prohibited"
+            behind, before = before, ()
+        elif not strong or (behind and language not in _DENY_WHAT_STANDS_BEFORE):
+            before = before[:2] if strong and at and folded[at - 1] in _PASSIVE else ()
         close = "but" not in folded[at : at + 7] and bool(behind) and behind[0] in said.stems[at + 1 : at + 3]
         partly = word == "not" and (following in _PARTLY or bool(_OPEN & {*folded[at + 2 : at + 5]}))
-        found.append(Denial(word, behind, before, not strong or partly, close and word != "no"))
+        again = not denying.isdisjoint(folded[clause[0] : at])  # "do not run it without water"
+        whole = frozenset(said.stems[clause[0] : clause[-1] + 1])
+        found.append(Denial(word, behind, before, whole, not strong or partly or again, close and word != "no"))
     return tuple(found)
 
 
@@ -177,11 +188,15 @@ def _denies_what_they_say(claim: Words, evidence: list[Words], language: str) ->
 
 def _denied_there(denial: Denial, claim: Words, part: Words, language: str) -> bool:
     """Whether a sentence denies, in whatever words, what a denial of the claim's denies."""
-    head = (*denial.before, *denial.behind[:3])
+    head = (*denial.behind[:3], *denial.before)
+    besides = [own for own in denials(claim, language) if own is not denial]
     for other in denials(part, language):
-        if other.mild and other.word in claim.folded and other.word != denial.word:
-            continue  # the claim says this as well, besides its denial
-        theirs = (*other.before, *other.behind)
+        # What the claim says as well, besides its denial, does not stand for that.
+        if any(own.word == other.word and own.behind[:1] == other.behind[:1] for own in besides):
+            continue
+        if other.mild and any(own.word == other.word and own.behind and not {*own.behind} & {*head} for own in besides):
+            continue
+        theirs = (*other.behind, *other.before)
         if head and theirs and (head[0] in theirs or theirs[0] in head or len({*head} & {*theirs}) > 1):
             return True
     return any(_contraries(stem, part.weights.keys(), language) for stem in head if stem not in part.weights)
@@ -192,10 +207,10 @@ def _says_what_they_deny(claim: Words, evidence: list[Words], language: str) -> 
     mine = denials(claim, language)
     for at, part in enumerate(evidence):
         for denial in denials(part, language):
-            head = denial.behind[: 1 if at == 0 and denial.close else 2]
+            head = denial.behind[: 1 if denial.close and _covers(part, claim) else 2]
             if denial.mild or not head or not all(stem in claim.weights for stem in head):
                 continue
-            if any(set(head) & {*own.behind, *own.before} for own in mine):
+            if any(own.clause.intersection(head) for own in mine):
                 continue
             if any(_contraries(stem, claim.weights.keys(), language) for stem in head):
                 continue
@@ -203,6 +218,12 @@ def _says_what_they_deny(claim: Words, evidence: list[Words], language: str) -> 
                 continue
             return denial.word
     return ""
+
+
+def _covers(part: Words, claim: Words) -> bool:
+    """Whether a sentence holds at least half of what a claim says."""
+    held = sum(weight for stem, weight in claim.weights.items() if stem in part.weights)
+    return held * 2 >= sum(claim.weights.values())
 
 
 def _affirmed(head: tuple[str, ...], part: Words, language: str) -> bool:
@@ -223,6 +244,8 @@ def _says_the_opposite(claim: Words, evidence: list[Words], language: str) -> st
                 continue
             if _compared_the_other_way(claim, part) or _turned(claim, {word}, language):
                 continue
+            if not claim.stems[at] and not _before_the_same(claim, at, part, {theirs[other] for other in others}):
+                continue  # "before" and "after", "more" and "less" are opposites only of the same
             if stem not in theirs and (number == 0 or not any(stem in _forms(other, language) for other in evidence)):
                 if not _turned(part, {theirs[other] for other in others}, language):
                     return word
@@ -243,6 +266,16 @@ def _compared_the_other_way(claim: Words, part: Words) -> bool:
     behind = {stem for stem in claim.stems[claim.folded.index("than") :] if stem}
     before = {stem for stem in part.stems[: part.folded.index("than")] if stem}
     return len(behind & before) * 2 > len(behind)
+
+
+def _before_the_same(claim: Words, at: int, part: Words, found: AbstractSet[str]) -> bool:
+    """Whether one of these words stands before the same telling word in a sentence as the word at a place does."""
+    following = next((stem for stem in claim.stems[at + 1 : at + 4] if stem), "")
+    return any(
+        following in [stem for stem in part.stems[place + 1 : place + 4] if stem][:1]
+        for place, word in enumerate(part.folded)
+        if word in found
+    )
 
 
 def _next(said: Words, at: int) -> str:

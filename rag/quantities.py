@@ -54,7 +54,7 @@ _TENS = {
 }
 _SMALL = {word: value for names in _ONES.values() for value, word in enumerate(names.split())}
 _SMALL |= {word: 10 * value for names in _TENS.values() for value, word in enumerate(names.split(), 2)}
-_SMALL |= {"dozen": 12, "dutzend": 12, "douzaine": 12, "dreissig": 30}
+_SMALL |= {"dozen": 12, "dutzend": 12, "douzaine": 12, "dreissig": 30, "twice": 2, "zweimal": 2}
 _VAGUE = frozenset({"one", "un", "eins"})  # as often a pronoun or an article as a number
 _GERMAN = re.compile(r"(ein|zwei|drei|vier|fünf|sechs|sieben|acht|neun)und(zwanzig|drei(?:ß|ss)ig|\w+zig)")
 _ORDINALS = {

@@ -69,7 +69,8 @@ _COMMON = frozenset(
     "best first people part parts result results resulting lead leads leading enable enables enabling achieve order "
     "possible time place year years day days wird gibt mehr viele verschiedene beispiel wurde permet peut plusieurs "
     "answer question thereby across without not overall unlike despite although though "
-    "instead rather whereas since unless among along regardless given following besides together".split()
+    "instead rather whereas since unless among along outside inside near around regardless given following besides "
+    "together".split()
 )
 _SAME = {"northern": "north", "southern": "south", "eastern": "east", "western": "west"}
 _COMMON_WEIGHT, _WEIGHT, _NAME_WEIGHT = 0.45, 1.0, 1.3
@@ -109,6 +110,8 @@ def words(text: str, language: str) -> Words:
     weights: dict[str, float] = {}
     named: set[int] = set()
     firsts: list[tuple[int, int]] = []
+    double: set[int] = set()
+    capital = -1
     clauses: list[int] = []
     at_start = True
     before = clause = 0
@@ -142,6 +145,10 @@ def words(text: str, language: str) -> Words:
         stem = "" if low in function else stemmed(low, language)
         if stem and at_start and token[0].isupper() and low not in _COMMON:
             firsts.append((len(folded), match.end()))
+        if stem and token[0].isupper() and not at_start:
+            if gap == " " and capital == len(folded) - 1:  # German nouns have capitals, but two in a row are a name
+                double |= {capital, len(folded)}
+            capital = len(folded)
         if stem and _is_name(token, at_start, language):
             named.add(len(folded))
             weights[stem] = _NAME_WEIGHT
@@ -151,7 +158,11 @@ def words(text: str, language: str) -> Words:
         stems.append(stem)
         at_start = False
     clauses += [clause] * (len(folded) - len(clauses))
-    if language != "de":
+    if language == "de":
+        for at in double:
+            named.add(at)
+            weights[stems[at]] = _NAME_WEIGHT
+    else:
         for at, end in firsts:
             if _does_something(folded[at], plain[end : end + 40]):
                 named.add(at)
@@ -166,9 +177,14 @@ def _is_name(token: str, at_start: bool, language: str) -> bool:
     return token[0].isupper() and not at_start and language != "de"
 
 
+_DOES = (
+    "is was are were has had have will can could would may might must did does do became wrote led won began est était "
+    "sont fut es fue era è fu says owns makes runs leads sells holds plays writes lives works uses provides offers "
+    "recommends requires supports allows includes contains"
+)
 _DOER = re.compile(
-    r"(?:'s)? (?:is|was|are|were|has|had|have|will|can|could|would|may|might|must|did|does|do|became|wrote|led|won|"
-    r"began|est|était|sont|fut|es|fue|era|è|fu|[a-z]{3,}ed|[a-z]{3,}s)\b|'s? | (?:of |and |de |von |van |& )?[A-Z]"
+    rf"(?:'s)? (?:{'|'.join(_DOES.split())}|[a-z]{{3,}}ed)\b|'s? |"
+    r" (?:of |and |de |von |van |the |& )?[A-Z]|, [A-Z]\w*,? "
 )
 _NO_DOER = re.compile(r"(?:ing|ly|tion|sion|ment|ness|ity|ance|ence|ism|ions|ments|ers|ors|ees|ists|ings)$")
 
