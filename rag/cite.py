@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rag.claims import Claim
-from rag.evidence import Reading, Support, read, supported, together
+from rag.evidence import Reading, Support, overlap, read, supported, together
 from rag.quantities import quantities
 from rag.types import CitationStatus, Hit
 from rag.words import words
@@ -13,6 +13,7 @@ from rag.words import words
 # name too much or is denied, above it a sentence of which half stands in the evidence.
 ENOUGH = 0.46
 
+_LOOKED_AT = 4  # passages that hold most of a claim's words; the others are not worth the time
 _QUESTION_WEIGHT = 0.3  # among equal supports, the sentence that also speaks of what was asked
 _RANK_WEIGHT = 0.02  # and then the passage that retrieval put first
 _TWO_PASSAGES = 0.9  # what needs two passages is a little less sure than what one says
@@ -88,6 +89,10 @@ def best_evidence(
     agrees. `only` are the passages to look in, as indices.
     """
     readings = {index: read(passages[index]) for index in (only if only is not None else range(len(passages)))}
+    if len(readings) > _LOOKED_AT:
+        held = {index: overlap(claim, reading) for index, reading in readings.items()}
+        near = sorted(held, key=lambda index: -held[index])[:_LOOKED_AT]
+        readings = {index: readings[index] for index in sorted(near)}
     found = {index: one for index, reading in readings.items() if (one := supported(claim, reading, question))}
     if not found:
         return None

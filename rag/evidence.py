@@ -36,6 +36,8 @@ class Reading:
     initials: tuple[str, ...]
     around: frozenset[str]
     around_quantities: tuple[Quantity, ...]
+    roots: dict[str, tuple[str, ...]]  # the passage's names by what is left without their endings
+    heads: dict[str, tuple[str, ...]]  # its longer stems by how they begin
 
 
 @lru_cache(maxsize=512)
@@ -45,19 +47,30 @@ def _read(text: str, surroundings: str) -> Reading:
     parts = tuple(words(text[start:end], spoken) for start, end in spans)
     stems = tuple(frozenset(part.weights) for part in parts)
     near = words(surroundings, spoken)
+    all_stems = frozenset().union(*stems)
+    names = {plain(part.folded[at]) for part in (*parts, near) for at in part.named}
     return Reading(
-        spoken,
-        spans,
-        parts,
-        stems,
-        tuple(quantities(part.folded) for part in parts),
-        frozenset().union(*stems),
-        frozenset(plain(word) for part in (*parts, near) for word in part.folded),
-        frozenset(plain(word) for word in near.folded),
-        tuple(run for part in parts for run in _initials(part)),
-        frozenset(near.weights),
-        quantities(near.folded),
+        language=spoken,
+        spans=spans,
+        sentences=parts,
+        stems=stems,
+        quantities=tuple(quantities(part.folded) for part in parts),
+        all_stems=all_stems,
+        all_words=frozenset(plain(word) for part in (*parts, near) for word in part.folded),
+        around_words=frozenset(plain(word) for word in near.folded),
+        initials=tuple(run for part in parts for run in _initials(part)),
+        around=frozenset(near.weights),
+        around_quantities=quantities(near.folded),
+        roots=_grouped((_root(name), name) for name in names),
+        heads=_grouped((stem[:5], stem) for stem in all_stems if len(stem) >= 5),
     )
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for key, value in pairs:
+        found[key] = (*found.get(key, ()), value)
+    return found
 
 
 def _initials(said: Words) -> list[str]:
@@ -72,17 +85,19 @@ def _initials(said: Words) -> list[str]:
 def together(first: Reading, second: Reading) -> Reading:
     """Two passages as one: the sentences of the second are counted on from those of the first."""
     return Reading(
-        first.language,
-        first.spans + second.spans,
-        first.sentences + second.sentences,
-        first.stems + second.stems,
-        first.quantities + second.quantities,
-        first.all_stems | second.all_stems,
-        first.all_words | second.all_words,
-        first.around_words | second.around_words,
-        first.initials + second.initials,
-        first.around | second.around,
-        first.around_quantities + second.around_quantities,
+        language=first.language,
+        spans=first.spans + second.spans,
+        sentences=first.sentences + second.sentences,
+        stems=first.stems + second.stems,
+        quantities=first.quantities + second.quantities,
+        all_stems=first.all_stems | second.all_stems,
+        all_words=first.all_words | second.all_words,
+        around_words=first.around_words | second.around_words,
+        initials=first.initials + second.initials,
+        around=first.around | second.around,
+        around_quantities=first.around_quantities + second.around_quantities,
+        roots={key: (*first.roots.get(key, ()), *second.roots.get(key, ())) for key in {*first.roots, *second.roots}},
+        heads={key: (*first.heads.get(key, ()), *second.heads.get(key, ())) for key in {*first.heads, *second.heads}},
     )
 
 
@@ -90,6 +105,16 @@ def read(passage: Hit) -> Reading:
     """A passage taken apart, once for all claims."""
     surroundings = (re.sub(r"[/._#-]", " ", passage.source), passage.title, *passage.headings)
     return _read(passage.text, "\n".join(surroundings))
+
+
+def overlap(claim: str, passage: Reading) -> float:
+    """How much of a claim's words and numbers a passage holds as they are: a quick look, to see where to look well."""
+    said = words(claim, passage.language)
+    known = passage.all_stems | passage.around
+    held = sum(weight for stem, weight in said.weights.items() if stem in known)
+    for amount in quantities(said.folded):
+        held += any(amount.agrees(other) for part in passage.quantities for other in part)
+    return held
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,33 +188,28 @@ def _variants(stem: str, named: bool, passage: Reading) -> frozenset[str]:
 
     A name's only other form is that of its people or language: Italy, Italian.
     """
-    if stem in passage.all_stems or stem in passage.around:
-        return frozenset({stem})
     alike: set[str] = set()
-    if named:
-        if root := _root(stem):
-            alike = {other for other in passage.all_stems | passage.around if _root(other) == root}
+    if stem in passage.all_stems or stem in passage.around:
+        pass
+    elif named:
+        alike = set(passage.roots.get(_root(stem), ()))
     elif len(stem) >= 5:
-        alike = {
-            other
-            for other in passage.all_stems
-            if len(other) >= 5
-            and (
-                stem in other
-                or other in stem
-                or (other[:5] == stem[:5] and _shared(stem, other) >= 0.7 * min(len(stem), len(other)))
-            )
-        }
+        near = passage.heads.get(stem[:5], ())
+        alike = {other for other in near if _shared(stem, other) >= 0.7 * min(len(stem), len(other))}
+        if passage.language in _COMPOUNDING:
+            alike |= {other for other in passage.all_stems if len(other) >= 5 and (stem in other or other in stem)}
     return frozenset({stem, *alike})
 
 
+_COMPOUNDING = frozenset({"de", "nl", "sv"})
 _PEOPLE = re.compile(r"(?:i?an|ean|ish|ese|ain|ia|land|[iyae])$")
 
 
+@lru_cache(maxsize=65536)
 def _root(name: str) -> str:
-    """A country's name without the ending that makes its people of it; "" for what is too short."""
+    """A country's name without the ending that makes its people of it; the name itself where it is too short."""
     root = _PEOPLE.sub("", name)
-    return root if len(root) >= 3 else ""
+    return root if len(root) >= 3 else name
 
 
 def _shared(a: str, b: str) -> int:
@@ -245,16 +265,15 @@ def _choose(
 
 def _strangers(said: Words, passage: Reading, known: AbstractSet[str]) -> list[int]:
     """The places of the claim's names that are not among the known words, nor are their initials in the passage."""
-    lost = [at for at in sorted(said.named) if not _known(plain(said.folded[at]), known)]
+    lost = [at for at in sorted(said.named) if not _known(plain(said.folded[at]), known, passage)]
     return [at for at in lost if not _abbreviated(said, at, passage)]
 
 
-def _known(name: str, there: AbstractSet[str]) -> bool:
-    """Whether a name stands in a passage, as it is, with or without a plural s, or as Italy does for Italian."""
+def _known(name: str, there: AbstractSet[str], passage: Reading) -> bool:
+    """Whether a name is among these words, as it is, with or without a plural s, or as Italy is for Italian."""
     if name in there or f"{name}s" in there or (name.endswith("s") and name[:-1] in there):
         return True
-    root = _root(name)
-    return bool(root) and any(_root(other) == root for other in there)
+    return any(other in there for other in passage.roots.get(_root(name), ()))
 
 
 def _abbreviated(said: Words, at: int, passage: Reading) -> bool:
