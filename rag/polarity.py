@@ -5,105 +5,24 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rag.opposites import (
+    BROUGHT_IN,
+    DENIALS,
+    DENY_BEFORE,
+    ENDINGS,
+    MILD,
+    NARROW,
+    NO_DENIAL,
+    OPEN,
+    PARTLY,
+    PASSIVE,
+    PHRASES,
+    SIGNS,
+    contraries,
+)
 from rag.words import Words, stemmed
 
-# Each denies what follows it, or in some languages what stands before it.
-_DENIALS = {
-    "en": "not no never none nobody nothing nowhere neither nor without cannot fail fails failed failing lack lacks "
-    "lacked lacking refuse refuses refused refusing unable hardly scarcely barely rarely seldom neglected "
-    "neglects",
-    "de": "nicht kein keine keinen keinem keiner keines nie niemals ohne weder niemand nichts kaum keinesfalls "
-    "keineswegs nirgends",
-    "fr": "pas jamais aucun aucune sans ni rien nul nulle",
-    "es": "no nunca sin ningún ninguna ninguno jamás tampoco nada nadie ni",
-    "it": "non mai senza nessun nessuna nessuno né niente nulla",
-    "nl": "niet geen nooit zonder niemand niets noch",
-    "pt": "não nunca sem nenhum nenhuma jamais nem nada ninguém",
-    "sv": "inte ingen inget inga aldrig utan icke",
-    "ru": "не нет без ни никогда никто ничего нельзя",
-}
-_PHRASES = {
-    "en": ("no longer", "by no means", "far from", "anything but", "no more"),
-    "fr": ("ne plus", "n plus"),
-}
-# Words that may say the same as a denial: enough to support one, not to see one.
-_MILD = {
-    "en": "instead rather unlike except excluding excluded excludes exclude exclusive avoid avoids avoiding avoided "
-    "prevent prevents prevented preventing deny denied denies denying reject rejected rejects rejecting prohibited "
-    "prohibits prohibit forbid forbids forbidden banned bans ban absence absent impossible removes removed remove "
-    "removing disabled disables disable wrong false incorrect lose loses lost missing independent independently "
-    "regardless ignore ignores ignored eliminate eliminates eliminated eliminating oppose opposed opposes unless "
-    "minus omitted omit exempt invalid void waived waives closed "
-    "cancelled canceled revoked suspended stop stops stopped cease ceases ceased free few little less only difficult hard worsen worsens worsened "
-    "least fewer fewest worse worst unusual unlikely uncommon",
-    "de": "statt anstatt außer ausgenommen verboten untersagt unmöglich nur vermeiden verhindern verhindert frei",
-    "fr": "sauf hormis interdit interdite interdits interdites impossible seulement éviter empêcher hors exclu exclue "
-    "exclus",
-}
-# Of these, words that a claim must not bring in by itself, as it must not a denial.
-_BROUGHT_IN = frozenset(
-    "least fewer fewest worse worst unusual unlikely uncommon prevent prevents prevented preventing deny denied denies reject rejected rejects prohibited prohibits "
-    "prohibit forbid forbids forbidden banned bans impossible disabled disables disable excludes excluded exclude "
-    "lost loses worsen worsens worsened avoid avoids avoided stopped ceased ceases ignores ignored false "
-    "verboten untersagt unmöglich verhindert interdit interdite".split()
-)
-_NARROW = frozenset("free few little less only difficult hard nur seulement frei".split())  # they reach one word far
-_SIGNS_THAT_DENY = frozenset("不没沒未非无無别別勿")
-_ENDINGS_THAT_DENY = ("ない", "ませ", "なか", "ずに", "않", "없", "못")
-
-_OPPOSITES = """
-increase:decrease increase:reduce increase:decline increase:fall increase:drop increase:lower rise:fall rise:drop
-rise:decline grow:shrink expand:contract expand:shrink raise:lower raise:reduce enlarge:reduce gain:lose gain:loss
-before:after precede:follow earlier:later early:late first:last start:stop open:close more:less more:fewer most:least
-most:fewest high:low higher:lower highest:lowest large:small larger:smaller largest:smallest big:small bigger:smaller
-long:short longer:shorter longest:shortest fast:slow faster:slower fastest:slowest strong:weak stronger:weaker
-strengthen:weaken maximum:minimum maximal:minimal maximize:minimize major:minor majority:minority improve:worsen
-improve:degrade better:worse best:worst allow:prevent allow:forbid allow:prohibit permit:prohibit permit:forbid
-enable:prevent enable:disable include:exclude accept:reject accept:refuse approve:reject approve:disapprove
-agree:disagree support:oppose able:unable always:never all:none everyone:nobody everything:nothing everywhere:nowhere
-possible:impossible win:lose won:lost success:failure succeed:fail pass:fail above:below inside:outside
-internal:external inner:outer interior:exterior upper:lower top:bottom upstream:downstream hot:cold warm:cool
-hotter:colder warmer:cooler heat:cool wet:dry full:empty heavy:light heavier:lighter hard:soft thick:thin wide:narrow
-deep:shallow near:far nearer:farther close:distant rich:poor old:new older:newer older:younger young:old
-same:different similar:different identical:different equal:unequal public:private optional:mandatory optional:required
-voluntary:compulsory voluntary:mandatory free:paid active:passive enter:leave arrive:depart arrive:leave import:export
-push:pull attack:defend create:destroy build:destroy add:remove insert:remove attach:detach connect:disconnect
-appear:disappear present:absent presence:absence true:false right:wrong correct:incorrect legal:illegal valid:invalid
-safe:unsafe simple:complex easy:difficult easier:harder easy:hard easily:difficult cheap:expensive cheaper:dearer
-positive:negative dynamic:static absolute:relative direct:indirect temporary:permanent finite:infinite
-conscious:unconscious friend:enemy ally:enemy love:hate peace:war victory:defeat morning:evening summer:winter
-encourage:discourage advantage:disadvantage trust:distrust obey:disobey lawful:unlawful often:rarely frequent:rare
-frequently:rarely common:rare oldest:newest oldest:youngest earliest:latest ascend:descend
-accelerate:decelerate profit:loss surplus:deficit supply:demand attach:remove deny:confirm confirm:refute
-prove:disprove hire:dismiss hire:fire lock:unlock visible:invisible known:unknown vor:nach mehr:weniger größer:kleiner
-höher:niedriger immer:nie alle:keine erlaubt:verboten mit:ohne steigen:sinken steigt:sinkt gestiegen:gesunken
-zunehmen:abnehmen früher:später lang:kurz länger:kürzer hoch:niedrig groß:klein offen:geschlossen öffnen:schließen
-mindestens:höchstens vorher:nachher innen:außen oben:unten links:rechts avant:après plus:moins toujours:jamais
-avec:sans augmenter:diminuer augmente:diminue augmenté:diminué supérieur:inférieur ouvert:fermé premier:dernier
-autorisé:interdit obligatoire:facultatif minimum:maximum with:without least:most heaviest:lightest hottest:coldest
-deepest:shallowest nearest:farthest subsequent:prior afterwards:beforehand sooner:later north:south northern:southern
-east:west eastern:western left:right allowed:forbidden permitted:forbidden
-covered:excluded autorisés:interdits autorisées:interdites allowed:prohibited permitted:prohibited allowed:banned
-"""
-_PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")
-_NO_DENIAL = frozenset({"only", "until", "just", "merely"})  # "not only", "not until 1920"
-_OPEN = frozenset({"if", "whether"})  # "it is not known whether"
-_PASSIVE = frozenset("is are was were been be ist sind wird werden wurde est sont été".split())
-_PARTLY = frozenset("all every always necessarily everyone".split())
-_DENY_WHAT_STANDS_BEFORE = frozenset({"de", "nl", "sv"})  # "das gilt nicht", "dat werkt niet"
 _REACH = 4  # how many telling words behind a denial it can deny
-
-
-@lru_cache(maxsize=16)
-def _opposites(language: str) -> dict[str, frozenset[str]]:
-    """Opposites by stem: a word's other forms have the same."""
-    found: dict[str, set[str]] = {}
-    for pair in _OPPOSITES.split():
-        a, b = (stemmed(word, language) for word in pair.split(":"))
-        if a != b:
-            found.setdefault(a, set()).add(b)
-            found.setdefault(b, set()).add(a)
-    return {word: frozenset(others) for word, others in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +39,8 @@ class Denial:
 
 @lru_cache(maxsize=8)
 def _denying(language: str) -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
-    name = language if language in _DENIALS else "en"
-    return frozenset(_DENIALS[name].split()), frozenset(_MILD.get(name, "").split()), _PHRASES.get(name, ())
+    name = language if language in DENIALS else "en"
+    return frozenset(DENIALS[name].split()), frozenset(MILD.get(name, "").split()), PHRASES.get(name, ())
 
 
 @lru_cache(maxsize=16384)
@@ -135,7 +54,7 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
         strong = f"{word} {following}" in phrases or word in denying or _denies_in_signs(word)
         if not strong and word not in mild:
             continue
-        if following in _NO_DENIAL or (word == "no" and following[:1].isdigit()):
+        if following in NO_DENIAL or (word == "no" and following[:1].isdigit()):
             continue
         if (at and folded[at - 1] == "or") or folded[max(0, at - 2) : at] == ("or", "may"):  # "may or may not"
             continue
@@ -143,14 +62,14 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
         behind = _telling(said.stems[at + 1 : clause[-1] + 1], said)
         if strong and not behind:
             behind = _telling(said.stems[at + 1 :], said)[:2]
-        behind = behind[: 1 if word in _NARROW else _REACH]
+        behind = behind[: 1 if word in NARROW else _REACH]
         before = _telling(said.stems[clause[0] : at][::-1], said)[:_REACH]
-        if not strong and at and folded[at - 1] in _PASSIVE:  # "subletting is prohibited"
+        if not strong and at and folded[at - 1] in PASSIVE:  # "subletting is prohibited"
             behind, before = before, ()
-        elif not strong or (behind and language not in _DENY_WHAT_STANDS_BEFORE):
-            before = before[:2] if strong and at and folded[at - 1] in _PASSIVE else ()
+        elif not strong or (behind and language not in DENY_BEFORE):
+            before = before[:2] if strong and at and folded[at - 1] in PASSIVE else ()
         close = "but" not in folded[at : at + 7] and bool(behind) and behind[0] in said.stems[at + 1 : at + 3]
-        partly = word == "not" and (following in _PARTLY or bool(_OPEN & {*folded[at + 2 : at + 5]}))
+        partly = word == "not" and (following in PARTLY or bool(OPEN & {*folded[at + 2 : at + 5]}))
         again = not denying.isdisjoint(folded[clause[0] : at])  # "do not run it without water"
         whole = frozenset(said.stems[clause[0] : clause[-1] + 1])
         found.append(Denial(word, behind, before, whole, not strong or partly or again, close and word != "no"))
@@ -164,7 +83,7 @@ def _telling(stems: Sequence[str], said: Words) -> tuple[str, ...]:
 
 
 def _denies_in_signs(word: str) -> bool:
-    return word[0] > "\u2fff" and (bool(_SIGNS_THAT_DENY.intersection(word)) or word.startswith(_ENDINGS_THAT_DENY))
+    return word[0] > "\u2fff" and (bool(SIGNS.intersection(word)) or word.startswith(ENDINGS))
 
 
 def contradicts(claim: Words, evidence: list[Words], language: str) -> str:
@@ -179,7 +98,7 @@ def contradicts(claim: Words, evidence: list[Words], language: str) -> str:
 def _denies_what_they_say(claim: Words, evidence: list[Words], language: str) -> str:
     """A denial of the claim's that has no counterpart where its words stand in the evidence."""
     for denial in denials(claim, language):
-        if denial.mild and (denial.word not in _BROUGHT_IN or any(denial.word in part.folded for part in evidence)):
+        if denial.mild and (denial.word not in BROUGHT_IN or any(denial.word in part.folded for part in evidence)):
             continue
         if not any(_denied_there(denial, claim, part, language) for part in evidence):
             return denial.word
@@ -199,7 +118,7 @@ def _denied_there(denial: Denial, claim: Words, part: Words, language: str) -> b
         theirs = (*other.behind, *other.before)
         if head and theirs and (head[0] in theirs or theirs[0] in head or len({*head} & {*theirs}) > 1):
             return True
-    return any(_contraries(stem, part.weights.keys(), language) for stem in head if stem not in part.weights)
+    return any(contraries(stem, part.weights.keys(), language) for stem in head if stem not in part.weights)
 
 
 def _says_what_they_deny(claim: Words, evidence: list[Words], language: str) -> str:
@@ -212,7 +131,7 @@ def _says_what_they_deny(claim: Words, evidence: list[Words], language: str) -> 
                 continue
             if any(own.clause.intersection(head) for own in mine):
                 continue
-            if any(_contraries(stem, claim.weights.keys(), language) for stem in head):
+            if any(contraries(stem, claim.weights.keys(), language) for stem in head):
                 continue
             if any(_affirmed(head, other, language) for place, other in enumerate(evidence) if place != at):
                 continue
@@ -239,7 +158,7 @@ def _says_the_opposite(claim: Words, evidence: list[Words], language: str) -> st
         stem = stemmed(word, language)
         for number, part in enumerate(evidence):
             theirs = _forms(part, language)
-            others = _contraries(stem, theirs.keys(), language)
+            others = contraries(stem, theirs.keys(), language)
             if not others or others & own:
                 continue
             if _compared_the_other_way(claim, part) or _turned(claim, {word}, language):
@@ -295,16 +214,3 @@ def _turned(part: Words, found: AbstractSet[str], language: str) -> bool:
 def _forms(said: Words, language: str) -> dict[str, str]:
     """A text's words by their stems, function words as well."""
     return {stemmed(word, language): word for word in said.folded if word.isalpha()}
-
-
-def _contraries(stem: str, there: AbstractSet[str], language: str) -> AbstractSet[str]:
-    """The words there that are the opposite of one, by meaning or by a prefix."""
-    found = set(_opposites(language).get(stem, frozenset()) & there)
-    for prefix in _PREFIXES:
-        if len(stem) > 3 and f"{stem}less" in there:
-            found.add(f"{stem}less")
-        if len(stem) > 3 and prefix + stem in there:
-            found.add(prefix + stem)
-        if stem.startswith(prefix) and len(stem) - len(prefix) > 3 and stem[len(prefix) :] in there:
-            found.add(stem[len(prefix) :])
-    return found

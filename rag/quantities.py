@@ -134,6 +134,7 @@ _MONTHS = {
     for value, word in enumerate(names.split(), 1)
 }
 _MONTHS_THAT_ARE_WORDS = frozenset("may march mars mar jan sep dec".split())
+_STARTS = frozenset({*_SMALL, *_ORDINALS, *_ROMAN, *_ARTICLES, *_MONTHS})
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,4}([./])\d{1,2}\1\d{1,4}|\d{1,2}/\d{1,2}")
 _GROUPED = re.compile(r"-?\d{1,3}(?:([,.'])\d{3})(?:\1\d{3})*")
 
@@ -144,6 +145,10 @@ def quantities(folded: tuple[str, ...]) -> tuple[Quantity, ...]:
     found: list[Quantity] = []
     at = 0
     while at < len(folded):
+        word = folded[at]
+        if not (word[-1].isdigit() or word in _STARTS or "und" in word):
+            at += 1
+            continue
         length, quantity = _at(folded, at)
         if quantity:
             found.extend(quantity)
