@@ -51,15 +51,16 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
     folded = said.folded
     for at, word in enumerate(folded):
         following = folded[at + 1] if at + 1 < len(folded) else ""
-        strong = f"{word} {following}" in phrases or word in denying or _denies_in_signs(word)
-        if not strong and word not in mild:
+        phrase = f"{word} {following}" in phrases
+        strong = phrase or word in denying or _denies_in_signs(word)
+        if not strong and (word not in mild or (at and folded[at - 1] == "at")):  # "at least" denies nothing
             continue
         if following in NO_DENIAL or (word == "no" and following[:1].isdigit()):
             continue
         if (at and folded[at - 1] == "or") or folded[max(0, at - 2) : at] == ("or", "may"):  # "may or may not"
             continue
         clause = [place for place, number in enumerate(said.clauses) if number == said.clauses[at]]
-        behind = _telling(said.stems[at + 1 : clause[-1] + 1], said)
+        behind = _telling(said.stems[at + 1 + phrase : clause[-1] + 1], said)
         if strong and not behind:
             behind = _telling(said.stems[at + 1 :], said)[:2]
         behind = behind[: 1 if word in NARROW else _REACH]
@@ -83,7 +84,7 @@ def _telling(stems: Sequence[str], said: Words) -> tuple[str, ...]:
 
 
 def _denies_in_signs(word: str) -> bool:
-    return word[0] > "\u2fff" and (bool(SIGNS.intersection(word)) or word.startswith(ENDINGS))
+    return word[0] in SIGNS or word.startswith(ENDINGS)
 
 
 def contradicts(claim: Words, evidence: list[Words], language: str) -> str:
@@ -111,9 +112,10 @@ def _denied_there(denial: Denial, claim: Words, part: Words, language: str) -> b
     besides = [own for own in denials(claim, language) if own is not denial]
     for other in denials(part, language):
         # What the claim says as well, besides its denial, does not stand for that.
-        if any(own.word == other.word and own.behind[:1] == other.behind[:1] for own in besides):
+        same = [own for own in besides if own.word == other.word]
+        if other.mild and (stemmed(other.word, language) in head or any(not {*own.behind} & {*head} for own in same)):
             continue
-        if other.mild and any(own.word == other.word and own.behind and not {*own.behind} & {*head} for own in besides):
+        if not other.mild and any(own.behind[:1] == other.behind[:1] for own in same):
             continue
         theirs = (*other.behind, *other.before)
         if head and theirs and (head[0] in theirs or theirs[0] in head or len({*head} & {*theirs}) > 1):

@@ -121,7 +121,7 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
     )
     for word in names.split()
 }
-_CURRENCY_SIGNS = frozenset("€$£¥₹")
+_CURRENCIES = frozenset("€ $ £ ¥ ₹ eur usd gbp chf jpy inr".split())  # these may stand before their number
 _ARTICLES = frozenset("a an per every each ein eine einem einen pro une par".split())
 _MONTHS = {
     word: str(value)
@@ -199,7 +199,7 @@ def _digits(folded: tuple[str, ...], at: int) -> tuple[int, list[Quantity]]:
     elif following in _LETTER_SCALES:
         readings = readings | {value * 10 ** _LETTER_SCALES[following] for value in readings}
     unit = _unit(folded, at + length)
-    if before in _CURRENCY_SIGNS and unit not in _UNITS:
+    if before in _CURRENCIES and unit not in _UNITS:
         unit = before
     return length, [_measured(at, word, readings, unit)]
 

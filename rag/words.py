@@ -16,7 +16,9 @@ _TOKEN = re.compile(
     rf"[{_SIGNS}]+|\d{{4}}-\d\d-\d\d|(?:(?<![\w.,)\]])[-−](?=\d))?\d+(?:[.,:/'’]\d+)*|[^\W\d_{_SIGNS}]+|[%‰$€£¥°₹]",
     re.UNICODE,
 )
-_ENUMERATION = re.compile(r"(?<![\w(.,])\d{1,2}\)(?=\s)|\A\s*\d{1,2}[.)](?=\s)")
+_ENUMERATION = re.compile(  # "1)" and a list's "1.", but not "12. März"
+    r"(?<![\w(.,])\d{1,2}\)(?=\s)|\A\s*\d{1,2}[.)](?=\s)(?!\s+(?:Jan|Feb|M[aä]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[cz]))"
+)
 _SIGN = re.compile(rf"[{_SIGNS}]")
 
 # Function words: they carry no fact, and they tell languages apart.
@@ -27,15 +29,16 @@ _FUNCTION = {
     "us very was we were what when where whether which while who whom whose why will with within would you your "
     "yours also any both can could each either just may might more most much must other same about above after again "
     "all am because before below between during few further once only because per via s t d ll re ve however "
-    "therefore thus well one like make makes made",
+    "therefore thus well one like make makes made not no nor never without cannot",
     "de": "der die das den dem des ein eine einer eines einem einen und oder ist sind war waren wird werden wurde "
     "wurden wie was wer wo wann welche welcher welches in im am an auf aus bei mit nach von vom zu zum zur für über "
     "unter es er sie sich auch dass daß wenn als so noch schon nur man hat haben hatte kann können muss müssen soll "
     "darf ich wir ihr ihre ihrer ihren sein seine seiner seinen durch um bis vor seit diese dieser dieses diesen da "
-    "dann aber doch sowie bzw sehr alle",
+    "dann aber doch sowie bzw sehr alle nicht kein keine keinen keinem keiner ohne nie",
     "fr": "le la les l un une des du de d et est sont était étaient a ont que qu qui quoi dont où dans sur sous pour "
     "par au aux avec en ce cet cette ces il elle ils elles on nous vous se s son sa ses leur leurs y ou mais si comme "
-    "plus être avoir été peut peuvent doit doivent même tout tous toute toutes aussi très lors j c m t",
+    "plus être avoir été peut peuvent doit doivent même tout tous toute toutes aussi très lors j c m t pas "
+    "ne n jamais sans",
     "es": "el la los las un una unos unas de del al y o u que en es son era eran fue fueron ha han por para con se su "
     "sus lo le les como más pero si este esta estos estas ese esa muy también cuando donde quien cual ser estar hay "
     "entre sobre desde hasta puede pueden debe deben",
