@@ -32,7 +32,7 @@ MILD = {
     "removed remove removing disabled disables disable wrong false incorrect lose loses lost missing independent "
     "independently regardless ignore ignores ignored eliminate eliminates eliminated eliminating oppose opposed "
     "opposes unless minus omitted omit exempt invalid void waived waives closed cancelled canceled revoked "
-    "suspended stop stops stopped cease ceases ceased free few little less only difficult hard worsen worsens "
+    "suspended stopped cease ceases ceased free few little less only difficult hard worsen worsens "
     "worsened least fewer fewest worse worst unusual unlikely uncommon",
     "de": "statt anstatt außer ausgenommen verboten untersagt unmöglich nur vermeiden verhindern verhindert frei",
     "fr": "sauf hormis interdit interdite interdits interdites impossible seulement éviter empêcher hors exclu exclue "
@@ -86,6 +86,7 @@ covered:excluded autorisés:interdits autorisées:interdites allowed:prohibited 
 _PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")
 NO_DENIAL = frozenset({"only", "until", "just", "merely"})  # "not only", "not until 1920"
 OPEN = frozenset({"if", "whether"})  # "it is not known whether"
+PARTICIPLES = ("ed", "en", "wn", "t", "é", "ée", "és", "ées")
 PASSIVE = frozenset("is are was were been be ist sind wird werden wurde est sont été".split())
 PARTLY = frozenset("all every always necessarily everyone".split())
 DENY_BEFORE = frozenset({"de", "nl", "sv"})  # "das gilt nicht", "dat werkt niet"

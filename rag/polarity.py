@@ -14,6 +14,7 @@ from rag.opposites import (
     NARROW,
     NO_DENIAL,
     OPEN,
+    PARTICIPLES,
     PARTLY,
     PASSIVE,
     PHRASES,
@@ -68,7 +69,8 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
         if not strong and at and folded[at - 1] in PASSIVE:  # "subletting is prohibited"
             behind, before = before, ()
         elif not strong or (behind and language not in DENY_BEFORE):
-            before = before[:2] if strong and at and folded[at - 1] in PASSIVE else ()
+            passive = strong and at > 0 and folded[at - 1] in PASSIVE and following.endswith(PARTICIPLES)
+            before = before[:2] if passive else ()
         close = "but" not in folded[at : at + 7] and bool(behind) and behind[0] in said.stems[at + 1 : at + 3]
         partly = word == "not" and (following in PARTLY or bool(OPEN & {*folded[at + 2 : at + 5]}))
         again = not denying.isdisjoint(folded[clause[0] : at])  # "do not run it without water"
@@ -113,7 +115,9 @@ def _denied_there(denial: Denial, claim: Words, part: Words, language: str) -> b
     for other in denials(part, language):
         # What the claim says as well, besides its denial, does not stand for that.
         same = [own for own in besides if own.word == other.word]
-        if other.mild and (stemmed(other.word, language) in head or any(not {*own.behind} & {*head} for own in same)):
+        if other.mild and (
+            stemmed(other.word, language) in head or any(own.behind and not {*own.behind} & {*head} for own in same)
+        ):
             continue
         if not other.mild and any(own.behind[:1] == other.behind[:1] for own in same):
             continue

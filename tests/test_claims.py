@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.claims import Claim, claims, refuses
@@ -78,6 +78,7 @@ def test_what_asserts_something(text: str, asserts: bool) -> None:
     assert [one.asserts for one in claims(text)] == [asserts]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("aB .[1]【】`\n2,-:?。"), max_size=120))
 def test_no_word_is_lost(answer: str) -> None:
     said = "".join(one.text for one in claims(answer))

@@ -1,7 +1,7 @@
 """Numbers as values with units: which amounts are the same, and which only look alike."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.quantities import Quantity, quantities
@@ -77,6 +77,7 @@ def test_what_is_no_amount(text: str) -> None:
     assert amounts(text) == []
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_any_whole_number_is_itself_with_and_without_commas(number: int) -> None:
     assert agree(f"{number}", f"{number:,}")
