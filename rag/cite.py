@@ -7,7 +7,7 @@ from rag.claims import Claim
 from rag.evidence import Reading, Support, overlap, read, supported, together
 from rag.quantities import quantities
 from rag.types import CitationStatus, Hit
-from rag.words import words
+from rag.wording import words
 
 # A claim counts as supported from here. Measured with `bench.fabrications`: below it lies whatever has a number or a
 # name too much or is denied, above it a sentence of which half stands in the evidence.

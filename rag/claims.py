@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from rag.sentences import sentences
-from rag.words import language, words
+from rag.wording import language, words
 
 # [1], [1, 2], [1-3], [[1]], [^1], [Source 2], 【1】, 【1†source】, ［1］
 _NUMBERS = r"\^?\d{1,2}(?:\s*(?:[,;，、&–-]|and|und|et)\s*\^?\d{1,2})*"

@@ -10,7 +10,7 @@ from rag.polarity import contradicts
 from rag.quantities import Quantity, quantities
 from rag.sentences import sentences
 from rag.types import Hit
-from rag.words import Words, language, plain, words
+from rag.wording import Words, language, plain, words
 
 _MOST_SENTENCES = 3  # a fact, its subject and a condition seldom stand further apart
 _LEAST_GAIN = 0.08  # what a further sentence must add to the coverage

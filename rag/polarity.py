@@ -21,7 +21,7 @@ from rag.opposites import (
     SIGNS,
     contraries,
 )
-from rag.words import Words, stemmed
+from rag.wording import Words, stemmed
 
 _REACH = 4  # how many telling words behind a denial it can deny
 

@@ -1,7 +1,7 @@
 """The check of citations: which passage supports a claim, where, and what does not. On made-up passages."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.cite import best_evidence, check, relevance
@@ -76,6 +76,7 @@ def test_a_name_that_stands_nowhere_in_the_passage_is_no_evidence() -> None:
 WORDS = st.text(alphabet=st.sampled_from("ab. A1,%-\n|不は🙂é"), max_size=300)
 
 
+@settings(deadline=None)
 @given(
     st.lists(WORDS | st.text(max_size=200), min_size=1, max_size=4), WORDS | st.text(max_size=80), st.text(max_size=60)
 )
@@ -90,6 +91,7 @@ def test_every_quote_is_the_passages_text(texts: list[str], claim: str, question
         assert 0 <= found.score <= found.coverage <= 1 or len({part.passage for part in found.slices}) > 1
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(["The Sprig weighs 310 g.", "It is red.", "Ann sold 12 of them."]), min_size=1, unique=True

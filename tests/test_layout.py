@@ -12,12 +12,12 @@ ROOT = Path(__file__).parent.parent
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
 rag.errors
-rag.types rag.settings rag.tokens rag.sentences rag.metrics rag.datasets rag.search_options
+rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.metrics rag.datasets rag.search_options
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
-rag.words rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.retrieve
+rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.retrieve
 rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate rag.retrieval_eval
@@ -56,7 +56,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pydantic": "rag.lmstudio.schemas",
     "pydantic_core": "rag.lmstudio.schemas",
     "tiktoken": "rag.tokens",
-    "snowballstemmer": "rag.words",
+    "Stemmer": "rag.words",
+    "regex": "rag.words",
     "watchfiles": "ingest.watch",
     "unstructured": "ingest.formats.elements",
     "openpyxl": "ingest.formats.sheets",

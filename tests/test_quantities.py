@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.quantities import Quantity, quantities
-from rag.words import words
+from rag.wording import words
 
 
 def amounts(text: str, language: str = "en") -> list[Quantity]:
