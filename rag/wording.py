@@ -68,8 +68,14 @@ class Words:
 
 @lru_cache(maxsize=512)
 def language(text: str) -> str:
-    """The text's language, "en" where it does not tell."""
-    return language_of(text[:1000]) or "en"
+    """The text's language, by the most stop words where it is too short to tell, "en" where that is no help."""
+    sample = text[:1000]
+    if told := language_of(sample):
+        return told
+    tokens = re.findall(r"[^\W\d_]{2,}", sample.casefold())
+    counts = {name: sum(map(stop.__contains__, tokens)) for name, stop in STOP_WORDS.items()}
+    best = max(counts, key=lambda name: counts[name])
+    return best if counts[best] > counts["en"] else "en"
 
 
 @lru_cache(maxsize=32)
