@@ -69,10 +69,10 @@ class Words:
 @lru_cache(maxsize=512)
 def language(text: str) -> str:
     """The text's language, by the most stop words where it is too short to tell, "en" where that is no help."""
-    sample = text[:1000]
+    sample = re.sub(r"\b\w\b", " ", text[:1000])  # in tables "w" is a watt and no Polish word
     if told := language_of(sample):
         return told
-    tokens = re.findall(r"[^\W\d_]{2,}", sample.casefold())
+    tokens = re.findall(r"[^\W\d_]+", sample.casefold())
     counts = {name: sum(map(stop.__contains__, tokens)) for name, stop in STOP_WORDS.items()}
     best = max(counts, key=lambda name: counts[name])
     return best if counts[best] > counts["en"] else "en"
