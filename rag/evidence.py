@@ -17,7 +17,7 @@ _LEAST_GAIN = 0.08  # what a further sentence must add to the coverage
 _NEIGHBOUR = 0.03  # of two that add as much, the one beside the first
 _ASKED = 0.1  # of two that hold as much of the claim, the one that also speaks of what was asked
 _QUANTITY_WEIGHT = 1.3
-_NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.4, 0.45, 0.45
+_NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.36, 0.4, 0.4
 _GIVEN_PENALTY = 0.8  # for a name or a number that the question brought in
 
 
