@@ -1,5 +1,6 @@
 """Whether a claim says the opposite of a sentence: denials, opposite words, words with un- and in-."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from rag.opposites import (
 )
 from rag.wording import Words, stemmed
 
+_CLAUSE = 40  # words on either side are all that is looked at, however long a clause without commas is
 _REACH = 4  # how many telling words behind a denial it can deny
 
 
@@ -60,12 +62,13 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
             continue
         if (at and folded[at - 1] == "or") or folded[max(0, at - 2) : at] == ("or", "may"):  # "may or may not"
             continue
-        clause = [place for place, number in enumerate(said.clauses) if number == said.clauses[at]]
-        behind = _telling(said.stems[at + 1 + phrase : clause[-1] + 1], said)
+        first = max(at - _CLAUSE, bisect_left(said.clauses, said.clauses[at]))
+        last = min(at + _CLAUSE, bisect_right(said.clauses, said.clauses[at]))
+        behind = _telling(said.stems[at + 1 + phrase : last], said)
         if strong and not behind:
-            behind = _telling(said.stems[at + 1 :], said)[:2]
+            behind = _telling(said.stems[at + 1 : at + _CLAUSE], said)[:2]
         behind = behind[: 1 if word in NARROW else _REACH]
-        before = _telling(said.stems[clause[0] : at][::-1], said)[:_REACH]
+        before = _telling(said.stems[first:at][::-1], said)[:_REACH]
         if not strong and at and folded[at - 1] in PASSIVE:  # "subletting is prohibited"
             behind, before = before, ()
         elif not strong or (behind and language not in DENY_BEFORE):
@@ -73,8 +76,8 @@ def denials(said: Words, language: str) -> tuple[Denial, ...]:
             before = before[:2] if passive else ()
         close = "but" not in folded[at : at + 7] and bool(behind) and behind[0] in said.stems[at + 1 : at + 3]
         partly = word == "not" and (following in PARTLY or bool(OPEN & {*folded[at + 2 : at + 5]}))
-        again = not denying.isdisjoint(folded[clause[0] : at])  # "do not run it without water"
-        whole = frozenset(said.stems[clause[0] : clause[-1] + 1])
+        again = not denying.isdisjoint(folded[first:at])  # "do not run it without water"
+        whole = frozenset(said.stems[first:last])
         found.append(Denial(word, behind, before, whole, not strong or partly or again, close and word != "no"))
     return tuple(found)
 
