@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -170,25 +170,30 @@ class KnowledgeBase:
             )
         return vector
 
-    def ask(self, question: str, **how: Unpack[SearchKeywords]) -> Answer:
-        """The answer with its checked citations, or an abstention."""
-        for event in self.ask_stream(question, **how):
-            if isinstance(event, Answer):
-                return event
-        raise AssertionError("a stream of events ends with an Answer")
+    def ask(self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]) -> Answer:
+        """The answer with its checked citations, or an abstention; if `strict`, without what no passage supports."""
+        *_, answer = self.ask_stream(question, strict=strict, **how)
+        assert isinstance(answer, Answer), "a stream of events ends with an Answer"
+        return answer
 
-    def ask_stream(self, question: str, **how: Unpack[SearchKeywords]) -> "Iterator[Event]":
-        """What the model says as it says it, and at last the Answer."""
+    def ask_stream(
+        self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
+    ) -> "Generator[Event, None, None]":
+        """What the model says as it says it, and at last the Answer; `answer_stream` tells what an interrupt does."""
         from rag.answer import answer_stream
 
         began = time.perf_counter()
         hits = self.search_by(question, self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how)))
         searched = time.perf_counter() - began
-        for event in answer_stream(question, hits, self.chat_model, answer_tokens=self.settings.answer_tokens):
-            if isinstance(event, Answer):
-                timings = {"search": searched, **event.timings, "total": time.perf_counter() - began}
-                event = replace(event, citations=tuple(map(self._with_staleness, event.citations)), timings=timings)
-            yield event
+
+        def finished(answer: Answer) -> Answer:
+            timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}
+            return replace(answer, citations=tuple(map(self._with_staleness, answer.citations)), timings=timings)
+
+        answer_tokens = self.settings.answer_tokens
+        yield from answer_stream(
+            question, hits, self.chat_model, answer_tokens=answer_tokens, strict=strict, finish=finished
+        )
 
     def documents(self) -> "list[DocumentRow]":
         """All documents, by source; a file that only holds others, as an archive does, is none."""

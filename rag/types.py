@@ -135,12 +135,20 @@ class Citation:
         return f"{self.source} p. {self.page}" if self.page else self.source
 
 
+class Cut(StrEnum):
+    """Why an answer is not whole."""
+
+    LENGTH = "length"
+    INTERRUPTED = "interrupted"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What was said, what supports it, and what it cost.
 
     `text` carries `[n]` markers that refer to `citations`. `abstained` is True where the documents do not say;
-    `text` then says so and there are no citations. `timings` are in seconds, `usage` in the server's tokens.
+    `text` then says so and there are no citations. `timings` are in seconds, `usage` in the server's tokens. `cut` is
+    why the model did not end its answer, None where it did; `left_out` counts the sentences that a strict answer lacks.
     """
 
     question: str
@@ -152,12 +160,29 @@ class Answer:
     reason: str = ""
     usage: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+    cut: Cut | None = None
+    left_out: int = 0
+
+    @property
+    def notice(self) -> str:
+        """What the text does not tell: that it was cut, or what was left out of it; else ""."""
+        told = []
+        if self.cut is Cut.LENGTH:
+            told.append("The answer was cut at its limit of tokens; RAG_ANSWER_TOKENS allows more.")
+        if self.cut is Cut.INTERRUPTED:
+            told.append("Interrupted: this is what had been said.")
+        if self.left_out:
+            told.append(f"Left out, as no passage supports it: {self.left_out} of the sentences.")
+        return " ".join(told)
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of `rag ask --json`, which scripts may rely on."""
         return {
             "answer": self.text,
             "abstained": self.abstained,
+            "reason": self.reason,
+            "cut": self.cut.value if self.cut else None,
+            "left_out": self.left_out,
             "citations": [
                 {
                     "n": c.n,
@@ -177,7 +202,7 @@ class Answer:
         }
 
     def __str__(self) -> str:
-        lines = [self.text]
+        lines = [self.text, *([f"({self.notice})"] if self.notice else [])]
         if self.citations:
             lines.append("")
             lines += [f"[{c.n}] {c.location} ({c.status.value}): “{c.quote}”" for c in self.citations]
@@ -185,7 +210,7 @@ class Answer:
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows: the answer and its sources, with the documents' words escaped."""
-        lines = [_markdown(self.text), ""]
+        lines = [_markdown(self.text), "", *([f"*{_markdown(self.notice)}*", ""] if self.notice else [])]
         for c in self.citations:
             stale = ", changed since it was indexed" if c.stale else ""
             lines.append(f"- \\[{c.n}\\] **{_markdown(c.location)}** ({c.status.value}{stale}): “{_markdown(c.quote)}”")

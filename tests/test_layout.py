@@ -15,11 +15,13 @@ rag.errors
 rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.metrics rag.datasets rag.search_options
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
-rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
+rag.lmstudio.embeddings rag.lmstudio.token_scale
+rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.store.lance rag.store.tables
 rag.store.journal rag.store.write rag.store.search rag.store.upkeep rag.store.versions
+rag.markers rag.thinking
 rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.retrieve
-rag.answer
+rag.packing rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker
 rag.cli.common

@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
@@ -16,10 +16,16 @@ from rag.cli.common import (
     knowledge_base,
     print_json,
 )
-from rag.types import Answer, Hit
+from rag.search_options import SearchKeywords
+from rag.types import Answer, Cut, Hit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rag.answer import Said
     from rag.knowledge_base import KnowledgeBase
+
+_THOUGHT_SHOWN = 400  # characters, of what a model thinks before it answers
 
 QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes; `-` reads it from standard input.")]
 LimitOption = Annotated[
@@ -35,20 +41,24 @@ def ask(
     kb: KbOption = None,
     at: AtOption = None,
     limit: LimitOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Leave out what no passage supports.")] = False,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Answer a question from the documents, with checked citations.
+    """Answer a question from the documents, with checked citations. Ctrl-C ends it with what was said so far.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
-            print_json(base.ask(_read(question), limit=limit).to_dict())
-            return
-        print_streamed(base, _read(question), limit)
+            answer = _answered(base, _read(question), strict=strict, limit=limit)
+            print_json(answer.to_dict())
+        else:
+            answer = print_streamed(base, _read(question), strict=strict, limit=limit)
+    if answer.cut is Cut.INTERRUPTED:
+        raise typer.Exit(130)
 
 
 def search(
@@ -77,30 +87,66 @@ def search(
     print_hits(console(), hits)
 
 
-def print_streamed(base: "KnowledgeBase", question: str, limit: int | None = None) -> Answer:
+def print_streamed(
+    base: "KnowledgeBase", question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
+) -> Answer:
     """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
     from rag.display import print_answer
 
     out = console()
-    answer = _streamed(base, question, limit, out) if out.is_terminal else base.ask(question, limit=limit)
+    if out.is_terminal:
+        answer = _streamed(base, question, out, strict=strict, **how)
+    else:
+        answer = _answered(base, question, strict=strict, **how)
     print_answer(out, answer)
     return answer
 
 
-def _streamed(base: "KnowledgeBase", question: str, limit: int | None, out: Any) -> Answer:
+def _streamed(base: "KnowledgeBase", question: str, out: Any, *, strict: bool, **how: Unpack[SearchKeywords]) -> Answer:
     from rich.live import Live
     from rich.text import Text
 
     from rag.display import printable
 
-    draft = ""
+    draft = thought = ""
     with Live(Text("…", style="dim"), console=out, transient=True, refresh_per_second=12) as live:
-        for event in base.ask_stream(question, limit=limit):
-            if isinstance(event, Answer):
-                return event
+
+        def show(event: "Said") -> None:
+            nonlocal draft, thought
             draft = event.text if event.again else draft + event.text
-            live.update(Text(printable(draft), style="dim"))
-    raise AssertionError("a stream of events ends with an Answer")
+            thought = event.reasoning if event.again else thought + event.reasoning
+            shown = Text(printable(draft), style="dim")
+            live.update(
+                shown if draft.strip() else Text(printable(thought)[-_THOUGHT_SHOWN:] or "…", style="dim italic")
+            )
+
+        return _answered(base, question, show, strict=strict, **how)
+
+
+def _answered(
+    base: "KnowledgeBase",
+    question: str,
+    show: "Callable[[Said], None]" = lambda said: None,
+    *,
+    strict: bool,
+    **how: Unpack[SearchKeywords],
+) -> Answer:
+    """The answer; after an interrupt what there is of it, if there is anything."""
+    answer: Answer | None = None
+    events = base.ask_stream(question, strict=strict, **how)
+    try:
+        for event in events:
+            if isinstance(event, Answer):
+                answer = event
+            else:
+                show(event)
+    except KeyboardInterrupt as interrupt:
+        if answer is None:  # it came while the draft was being shown
+            last = events.throw(interrupt)
+            assert isinstance(last, Answer)
+            return last
+    assert answer is not None
+    return answer
 
 
 def hit_dict(hit: Hit) -> dict[str, object]:
