@@ -13,10 +13,12 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors
 rag.types rag.settings rag.tokens rag.sentences rag.metrics rag.datasets rag.search_options
+rag.where rag.matching rag.paths
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
-rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
+rag.store.names rag.store.schema rag.select rag.store.tables rag.store.journal rag.store.write rag.store.upkeep
+rag.store.within rag.store.search
 rag.cite rag.retrieve
 rag.answer
 rag.knowledge_base

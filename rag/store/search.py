@@ -1,15 +1,19 @@
 """The two searches: by vector and by words. Both see every committed row, indexed or not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import lancedb.query
 import numpy as np
 import numpy.typing as npt
-from lancedb.expr import col
+import pyarrow as pa
+from lancedb.expr import Expr, col
 
+from rag.select import Selection
 from rag.store.tables import Store, store_errors
+from rag.store.upkeep import coverage
+from rag.store.within import best_rows
 from rag.types import Box
 
 _FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
@@ -34,22 +38,33 @@ class Found:
 
 
 def by_vector(
-    store: Store, vector: npt.NDArray[np.float32], limit: int, documents: Sequence[str] | None = None
+    store: Store, vector: npt.NDArray[np.float32], limit: int, within: Selection | None = None
 ) -> list[Found]:
-    """The `limit` chunks nearest to a unit vector, best first, with their cosines; within some documents if given."""
-    with store_errors(store.path):
+    """The `limit` chunks nearest to a unit vector, best first, with their cosines; within a selection if given."""
+
+    def run(count: int, narrowing: Expr | None) -> pa.Table:
         query = store.chunks_table.search(vector, vector_column_name="vector").distance_type("cosine")
-        return _found(store, query, limit, documents, "_distance")
+        return _rows(query, count, narrowing, "_distance")
+
+    with store_errors(store.path):
+        return _found(best_rows(run, limit, store.documents(), within), "_distance")
 
 
-def by_words(store: Store, question: str, limit: int, documents: Sequence[str] | None = None) -> list[Found]:
+def by_words(store: Store, question: str, limit: int, within: Selection | None = None) -> list[Found]:
     """The `limit` chunks that best match a question's words (BM25), best first; none where no word matches."""
     if not question.strip():
         return []
-    with store_errors(store.path):
+
+    def run(count: int, narrowing: Expr | None) -> pa.Table:
         match: Any = lancedb.query.MatchQuery  # its generated signature hides which arguments have defaults
         query = store.chunks_table.search(match(question[:_LONGEST_QUERY], "searched"), query_type="fts")
-        return _found(store, query, limit, documents, "_score")
+        return _rows(query, count, narrowing, "_score")
+
+    with store_errors(store.path):
+        # Rows that are not indexed yet are scored by how many rows have their words among those that a filter lets
+        # through: with a filter their scores would be others than without, and not comparable with indexed rows'.
+        narrowed = within is not None and coverage(store).unindexed == 0
+        return _found(best_rows(run, limit, store.documents(), within, narrowed=narrowed), "_score")
 
 
 def similarities(store: Store, vector: npt.NDArray[np.float32], chunk_ids: Sequence[str]) -> dict[str, float]:
@@ -69,11 +84,13 @@ def similarities(store: Store, vector: npt.NDArray[np.float32], chunk_ids: Seque
     }
 
 
-def _found(store: Store, query: Any, limit: int, documents: Sequence[str] | None, measure: str) -> list[Found]:
-    if documents is not None:
-        query = query.where(col("document_id").isin(sorted(set(documents))))
-    rows = query.limit(limit).select([*_FIELDS, measure]).to_arrow().to_pylist()
-    current = store.documents()
+def _rows(query: Any, count: int, narrowing: Expr | None, measure: str) -> pa.Table:
+    if narrowing is not None:
+        query = query.where(narrowing)
+    return query.limit(count).select([*_FIELDS, measure]).to_arrow()
+
+
+def _found(rows: Iterable[dict[str, Any]], measure: str) -> list[Found]:
     return [
         Found(
             id=row["id"],
@@ -88,5 +105,4 @@ def _found(store: Store, query: Any, limit: int, documents: Sequence[str] | None
             box=tuple(row["box"]) if row["box"] else None,
         )
         for row in rows
-        if row["document_id"] in current and current[row["document_id"]].revision == row["revision"]
     ]
