@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.search_options import Mode, SearchOptions
+from rag.select import Selection
 from rag.store.search import Found, by_vector, by_words, similarities
 from rag.store.tables import Store
 from rag.types import Hit
@@ -28,20 +29,33 @@ class Candidates:
     ranked: list[tuple[Found, float]]
 
 
-def retrieve(store: Store, question: str, vector: npt.NDArray[np.float32] | None, options: SearchOptions) -> list[Hit]:
-    """The passages that best fit a question, best first. `vector` is the question's unit vector, None by words only."""
-    found = candidates(store, question, vector, options)
+def retrieve(
+    store: Store,
+    question: str,
+    vector: npt.NDArray[np.float32] | None,
+    options: SearchOptions,
+    within: Selection | None = None,
+) -> list[Hit]:
+    """The passages that best fit a question, best first. `vector` is the question's unit vector, None by words only.
+
+    `within` is what the filters of the options select, None for all.
+    """
+    found = candidates(store, question, vector, options, within)
     groups = joined(found.ranked, options.limit, options.floor)
     return hits(store, groups, vector, found)
 
 
 def candidates(
-    store: Store, question: str, vector: npt.NDArray[np.float32] | None, options: SearchOptions
+    store: Store,
+    question: str,
+    vector: npt.NDArray[np.float32] | None,
+    options: SearchOptions,
+    within: Selection | None = None,
 ) -> Candidates:
     """The chunks that either search finds, many more than there will be passages."""
     pool = max(_LEAST_POOL, 8 * options.limit)
-    near = by_vector(store, vector, pool) if vector is not None and options.mode is not Mode.WORDS else []
-    worded = by_words(store, question, pool) if options.mode is not Mode.VECTOR else []
+    near = by_vector(store, vector, pool, within) if vector is not None and options.mode is not Mode.WORDS else []
+    worded = by_words(store, question, pool, within) if options.mode is not Mode.VECTOR else []
     return Candidates(near, worded, fused(near, worded))
 
 

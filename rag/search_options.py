@@ -1,5 +1,6 @@
 """How to search, as one value that the library, the commands and the evaluation share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypedDict
@@ -21,6 +22,8 @@ class SearchKeywords(TypedDict, total=False):
     limit: int | None
     mode: Mode | str
     floor: float | None
+    where: str | None
+    paths: Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,15 @@ class SearchOptions:
     """How to search; each default is what measured best over several sets.
 
     `limit` is how many passages there are at most, `mode` which searches take part. A passage that scores less than
-    `floor` times what the best one does is left out.
+    `floor` times what the best one does is left out. `where` is a filter in the language of `rag.where`, `paths` are
+    globs on sources as `rag.paths` reads them; only what both select is searched.
     """
 
     limit: int
     mode: Mode = Mode.HYBRID
     floor: float = 0.0
+    where: str = ""
+    paths: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Take a mode by its name. Raises UsageProblem where a value cannot be."""
@@ -44,3 +50,4 @@ class SearchOptions:
         object.__setattr__(self, "mode", Mode(self.mode))
         if not 0 <= self.floor <= 1:
             raise errors.UsageProblem(f"The floor {self.floor} is not between 0 and 1.")
+        object.__setattr__(self, "paths", (self.paths,) if isinstance(self.paths, str) else tuple(self.paths))

@@ -34,6 +34,10 @@ class Selection:
 
     documents: Mapping[str, Condition | None]
 
+    def conditions(self) -> list[Condition | None]:
+        """The values of `documents`, each once. Few conditions stand for many documents: they are told by identity."""
+        return list({id(each): each for each in self.documents.values()}.values())
+
 
 def select(
     rows: Iterable[DocumentRow], where: str = "", paths: Sequence[str] = (), today: datetime.date | None = None
@@ -136,15 +140,18 @@ class _Rules:
 
 
 def _negated(rule: Rule) -> Rule:
+    made: dict[int, Condition] = {}
+
     def opposite(row: DocumentRow) -> Residual:
         left = rule(row)
-        return not left if isinstance(left, bool) else Not(left)
+        return not left if isinstance(left, bool) else made.setdefault(id(left), Not(left))
 
     return opposite
 
 
 def _chained(rules: Sequence[Rule], form: type[And] | type[Or], decides: bool) -> Rule:
     """The rules joined by `form`, of which one that comes out as `decides` settles the whole."""
+    made: dict[tuple[int, ...], Condition] = {}
 
     def joined(row: DocumentRow) -> Residual:
         open_: list[Condition] = []
@@ -156,7 +163,7 @@ def _chained(rules: Sequence[Rule], form: type[And] | type[Or], decides: bool) -
                 open_.append(left)
         if not open_:
             return not decides
-        return open_[0] if len(open_) == 1 else form(tuple(open_))
+        return open_[0] if len(open_) == 1 else made.setdefault(tuple(map(id, open_)), form(tuple(open_)))
 
     return joined
 

@@ -102,7 +102,7 @@ def parse(text: str) -> Condition:
 def all_of(texts: Sequence[str]) -> str:
     """One filter that says what all of these say; "" for none. Raises UsageProblem."""
     conditions = [parse(text) for text in texts]
-    return " and ".join(f"({condition})" for condition in conditions)
+    return texts[0] if len(texts) == 1 else " and ".join(f"({condition})" for condition in conditions)
 
 
 def problem(text: str, at: int, what: str) -> UsageProblem:

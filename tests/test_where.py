@@ -1,6 +1,7 @@
 """Filters: the language, what its comparisons mean, path globs, and searches within what they select."""
 
 import datetime
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from test_cli import run
 
 import rag.store.within as within
 from rag.errors import UsageProblem
+from rag.knowledge_base import KnowledgeBase
 from rag.paths import path_test
 from rag.select import Selection, chunk_test, select
 from rag.store.names import digest, revision_of
@@ -314,3 +317,46 @@ def test_all_current_chunks_are_found_without_a_filter(store: Store) -> None:
     rows = [chunk["id"] for id_ in store.documents() for chunk in store.chunk_rows(id_)]
     assert sorted(each.id for each in found) == sorted(rows)
     assert len(by_vector(store, np.array([1, 0, 0, 0], np.float32), len(rows))) == len(rows)
+
+
+RETURN = "How many days do customers have to return a product?"
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "words"])
+def test_a_knowledge_base_is_searched_within_filters(sample_kb: KnowledgeBase, mode: str) -> None:
+    how: dict[str, Any] = {"where": "format = html or headings contains refund", "paths": ["policies/*", "!*-2023.*"]}
+    everything = {hit.source for hit in sample_kb.search(RETURN, limit=50, mode=mode)}
+    found = {hit.source for hit in sample_kb.search(RETURN, limit=50, mode=mode, **how)}
+    listed = {row.source for row in sample_kb.documents(**how)}
+    assert "sample/policies/returns-policy-2025.html" in found
+    assert found == {source for source in everything if source in listed}
+    assert found < everything
+
+
+def test_a_filter_on_headings_lists_the_documents_that_have_them(sample_kb: KnowledgeBase) -> None:
+    under = {row.source for row in sample_kb.documents("headings like '*' and page = 1")}
+    hits = sample_kb.search("the", limit=50, mode="vector", where="headings like '*' and page = 1")
+    assert under == {hit.source for hit in hits}
+    assert all(hit.headings and hit.page == 1 for hit in hits)
+
+
+def test_a_filter_that_selects_nothing_is_said(sample_kb: KnowledgeBase) -> None:
+    notices: list[str] = []
+    with KnowledgeBase(sample_kb.path, settings=sample_kb.settings, notify=notices.append) as base:
+        for where in ("format = xyz", "headings = 'no such heading'"):
+            assert base.search(RETURN, where=where) == []
+            answer = base.ask(RETURN, where=where)
+            assert (answer.abstained, answer.reason, answer.hits) == (True, "the filter selects no document", ())
+        assert base.documents("format = xyz") == []
+    assert set(notices) == {"The filter selects no document; `rag ls` lists what there is."}
+
+
+def test_the_commands_take_filters(sample_kb: KnowledgeBase, command_environment: dict[str, str]) -> None:
+    environment = {**command_environment, "RAG_KB": str(sample_kb.path)}
+    chosen = ["--where", "format = html", "--where", "size > 10", "--path", "policies/**", "--json"]
+    listed = run(environment, "rag", "ls", *chosen)
+    assert [json.loads(line)["source"] for line in listed.stdout.splitlines()] == [
+        "sample/policies/returns-policy-2025.html"
+    ]
+    found = run(environment, "rag", "search", RETURN, "--mode", "words", *chosen)
+    assert {hit["source"] for hit in json.loads(found.stdout)["hits"]} == {"sample/policies/returns-policy-2025.html"}

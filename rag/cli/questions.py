@@ -2,12 +2,24 @@
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
-from rag.cli.common import DownloadOption, JsonOption, KbOption, TtlOption, console, knowledge_base, print_json
+from rag.cli.common import (
+    DownloadOption,
+    JsonOption,
+    KbOption,
+    PathOption,
+    TtlOption,
+    WhereOption,
+    console,
+    knowledge_base,
+    print_json,
+)
+from rag.search_options import SearchKeywords
 from rag.types import Answer, Hit
+from rag.where import all_of
 
 if TYPE_CHECKING:
     from rag.knowledge_base import KnowledgeBase
@@ -25,6 +37,8 @@ def ask(
     question: QuestionArgument,
     kb: KbOption = None,
     limit: LimitOption = None,
+    where: WhereOption = None,
+    path: PathOption = None,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
@@ -36,26 +50,28 @@ def ask(
     """
     with knowledge_base(kb, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
-            print_json(base.ask(_read(question), limit=limit).to_dict())
+            print_json(base.ask(_read(question), limit=limit, where=all_of(where or ()), paths=path or ()).to_dict())
             return
-        print_streamed(base, _read(question), limit)
+        print_streamed(base, _read(question), limit=limit, where=all_of(where or ()), paths=path or ())
 
 
 def search(
     question: QuestionArgument,
     kb: KbOption = None,
     limit: LimitOption = None,
+    where: WhereOption = None,
+    path: PathOption = None,
     mode: Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")] = "hybrid",
     json: JsonOption = False,
 ) -> None:
     """Show the passages that best fit a question.
 
-    Example: rag search "torque of the mast clamp" -n 3
+    Example: rag search "torque of the mast clamp" -n 3 --path 'manuals/**/*.pdf'
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
     with knowledge_base(kb) as base:
-        hits = base.search(_read(question), limit=limit, mode=mode)
+        hits = base.search(_read(question), limit=limit, mode=mode, where=all_of(where or ()), paths=path or ())
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})
         return
@@ -66,17 +82,17 @@ def search(
     print_hits(console(), hits)
 
 
-def print_streamed(base: "KnowledgeBase", question: str, limit: int | None = None) -> Answer:
+def print_streamed(base: "KnowledgeBase", question: str, **how: Unpack[SearchKeywords]) -> Answer:
     """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
     from rag.display import print_answer
 
     out = console()
-    answer = _streamed(base, question, limit, out) if out.is_terminal else base.ask(question, limit=limit)
+    answer = _streamed(base, question, out, **how) if out.is_terminal else base.ask(question, **how)
     print_answer(out, answer)
     return answer
 
 
-def _streamed(base: "KnowledgeBase", question: str, limit: int | None, out: Any) -> Answer:
+def _streamed(base: "KnowledgeBase", question: str, out: Any, **how: Unpack[SearchKeywords]) -> Answer:
     from rich.live import Live
     from rich.text import Text
 
@@ -84,7 +100,7 @@ def _streamed(base: "KnowledgeBase", question: str, limit: int | None, out: Any)
 
     draft = ""
     with Live(Text("…", style="dim"), console=out, transient=True, refresh_per_second=12) as live:
-        for event in base.ask_stream(question, limit=limit):
+        for event in base.ask_stream(question, **how):
             if isinstance(event, Answer):
                 return event
             draft = event.text if event.again else draft + event.text

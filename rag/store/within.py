@@ -8,6 +8,7 @@ from lancedb.expr import Expr, col, lit
 
 from rag.select import Selection, chunk_test
 from rag.store.schema import DocumentRow
+from rag.store.tables import Store, store_errors
 from rag.where import And, Comparison, Condition, Operator, Or
 
 # An `isin` of a thousand names adds nothing that can be measured to a search, one of thirty thousand doubles its time.
@@ -44,6 +45,20 @@ def best_rows(
     return []
 
 
+def held(store: Store, within: Selection) -> set[str]:
+    """The selected documents by id; where a condition on chunks is left, only those with a chunk that fulfils it."""
+    certain = {id_ for id_, left in within.documents.items() if left is None}
+    if len(certain) == len(within.documents):
+        return certain
+    with store_errors(store.path):
+        query = store.chunks_table.search()
+        if (narrowing := _narrowing(within)) is not None:
+            query = query.where(narrowing)
+        table = query.select(["document_id", "revision", "headings", "page"]).to_arrow()
+    ids = table["document_id"].to_pylist()
+    return certain | {ids[at] for at in _kept(table, store.documents(), within)}
+
+
 def _kept(table: pa.Table, current: Mapping[str, DocumentRow], within: Selection | None) -> list[int]:
     """Which rows belong to the current version of a document, and to the selection."""
     documents = current if within is None else within.documents
@@ -53,20 +68,21 @@ def _kept(table: pa.Table, current: Mapping[str, DocumentRow], within: Selection
         for at, (id_, revision) in enumerate(zip(ids, revisions, strict=True))
         if id_ in documents and id_ in current and current[id_].revision == revision
     ]
-    conditions = {within.documents[ids[at]] for at in kept} - {None} if within is not None else set()
-    if within is None or not conditions:
+    tests = {id(each): chunk_test(each) for each in within.conditions() if each is not None} if within else {}
+    if within is None or not tests:
         return kept
-    tests = {each: chunk_test(each) for each in conditions if each is not None}
     headings, pages = table["headings"].to_pylist(), table["page"].to_pylist()
-    return [at for at in kept if (left := within.documents[ids[at]]) is None or tests[left](headings[at], pages[at])]
+    return [
+        at for at in kept if (left := within.documents[ids[at]]) is None or tests[id(left)](headings[at], pages[at])
+    ]
 
 
 def _narrowing(within: Selection) -> Expr | None:
     """What lets through all chunks of a selection, and not many others; None where that cannot be said in short."""
     few = len(within.documents) <= MOST_NAMES
     names = col("document_id").isin(sorted(within.documents)) if few and within.documents else None
-    left = set(within.documents.values())
-    only = left.pop() if len(left) == 1 else None
+    left = within.conditions()
+    only = left[0] if len(left) == 1 else None
     return _both(names, _superset(only) if only is not None else None)
 
 
