@@ -13,13 +13,14 @@ import rag.cli.questions as questions
 from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
 from rag.cli.demo import demo
 from rag.cli.evaluate import evaluate
+from rag.cli.why import why
 
 app = new_app(
     "Ask your own documents on your own machine, with citations that have been checked.",
     no_args_is_help=True,
     epilog=EXIT_CODES,
 )
-for command in (questions.ask, questions.search, documents.status, documents.ls, documents.rm):
+for command in (questions.ask, questions.search, why, documents.status, documents.ls, documents.rm):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(engine.app, name="engine")

@@ -28,6 +28,7 @@ QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes; 
 LimitOption = Annotated[
     int | None, typer.Option("-n", "--limit", min=1, help="How many passages (default: 6).", show_default=False)
 ]
+ModeOption = Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")]
 ChatModelOption = Annotated[
     str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
 ]
@@ -61,7 +62,7 @@ def search(
     limit: LimitOption = None,
     where: WhereOption = None,
     path: PathOption = None,
-    mode: Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")] = "hybrid",
+    mode: ModeOption = "hybrid",
     json: JsonOption = False,
 ) -> None:
     """Show the passages that best fit a question.

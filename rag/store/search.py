@@ -1,6 +1,6 @@
 """The two searches: by vector and by words. Both see every committed row, indexed or not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from rag.types import Box
 
 _FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
 # A word beyond these adds nothing to a ranking and a pasted page as a question must not cost minutes.
-_LONGEST_QUERY = 2000
+LONGEST_QUERY = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def by_vector(
         return _rows(query, count, narrowing, "_distance")
 
     with store_errors(store.path):
-        return _found(best_rows(run, limit, store.documents(), within), "_distance")
+        return _found(best_rows(store, run, limit, within), "_distance")
 
 
 def by_words(store: Store, question: str, limit: int, within: Selection | None = None) -> list[Found]:
@@ -57,14 +57,14 @@ def by_words(store: Store, question: str, limit: int, within: Selection | None =
 
     def run(count: int, narrowing: Expr | None) -> pa.Table:
         match: Any = lancedb.query.MatchQuery  # its generated signature hides which arguments have defaults
-        query = store.chunks_table.search(match(question[:_LONGEST_QUERY], "searched"), query_type="fts")
+        query = store.chunks_table.search(match(question[:LONGEST_QUERY], "searched"), query_type="fts")
         return _rows(query, count, narrowing, "_score")
 
     with store_errors(store.path):
         # Rows that are not indexed yet are scored by how many rows have their words among those that a filter lets
         # through: with a filter their scores would be others than without, and not comparable with indexed rows'.
         narrowed = within is not None and coverage(store).unindexed == 0
-        return _found(best_rows(run, limit, store.documents(), within, narrowed=narrowed), "_score")
+        return _found(best_rows(store, run, limit, within, narrowed=narrowed), "_score")
 
 
 def similarities(store: Store, vector: npt.NDArray[np.float32], chunk_ids: Sequence[str]) -> dict[str, float]:
@@ -90,7 +90,7 @@ def _rows(query: Any, count: int, narrowing: Expr | None, measure: str) -> pa.Ta
     return query.limit(count).select([*_FIELDS, measure]).to_arrow()
 
 
-def _found(rows: Iterable[dict[str, Any]], measure: str) -> list[Found]:
+def _found(rows: pa.Table, measure: str) -> list[Found]:
     return [
         Found(
             id=row["id"],
@@ -104,5 +104,5 @@ def _found(rows: Iterable[dict[str, Any]], measure: str) -> list[Found]:
             score=1 - row[measure] if measure == "_distance" else row[measure],
             box=tuple(row["box"]) if row["box"] else None,
         )
-        for row in rows
+        for row in rows.to_pylist()
     ]

@@ -1,7 +1,6 @@
 """A search within a selection, which finds the best there are of it and as many as there are."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pyarrow as pa
 from lancedb.expr import Expr, col, lit
@@ -18,15 +17,14 @@ _GROWTH = 8
 Run = Callable[[int, Expr | None], pa.Table]
 
 
-def best_rows(
-    run: Run, limit: int, current: Mapping[str, DocumentRow], within: Selection | None, *, narrowed: bool = True
-) -> list[dict[str, Any]]:
+def best_rows(store: Store, run: Run, limit: int, within: Selection | None, *, narrowed: bool = True) -> pa.Table:
     """The first `limit` rows of a search that are current and selected; all there are where there are fewer.
 
     `run(count, narrowing)` gives the search's best `count` rows of those that `narrowing` lets through. It is asked for
     more until enough remain: a filter that names tens of thousands of documents takes longer to plan than the rows that
     it would save. `narrowed` False says that narrowing changes what is best.
     """
+    current = store.documents()
     narrowing, there, count = None, limit, limit
     if within is not None:
         narrowing = _narrowing(within) if narrowed else None
@@ -35,14 +33,12 @@ def best_rows(
         if chunks and (narrowing is None or len(within.documents) > MOST_NAMES):
             total = sum(row.chunks for row in current.values())
             count = min(limit + 3 * limit * total // (2 * chunks), max(limit, total))
-    while there:
+    while True:
         table = run(count, narrowing)
         kept = _kept(table, current, within)
         if len(kept) >= there or table.num_rows < count:
-            best: list[dict[str, Any]] = table.take(pa.array(kept[:limit], pa.int64())).to_pylist()
-            return best
+            return table.take(pa.array(kept[:limit], pa.int64()))
         count *= _GROWTH
-    return []
 
 
 def held(store: Store, within: Selection) -> set[str]:
