@@ -4,13 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import lancedb.query
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from lancedb.expr import Expr
 
-from rag.store.search import LONGEST_QUERY
+from rag.store.search import vector_query, words_query
 from rag.store.tables import Store, store_errors
 from rag.store.within import best_rows
 
@@ -26,19 +25,16 @@ class Rank:
 def vector_ranks(store: Store, vector: npt.NDArray[np.float32], chunk_ids: Collection[str]) -> dict[str, Rank]:
     """The places of some chunks by their nearness to a unit vector. No index takes part: each is compared."""
     with store_errors(store.path):
-        query = store.chunks_table.search(vector, vector_column_name="vector").distance_type("cosine")
-        return {
-            id_: Rank(place.rank, 1 - place.score)
-            for id_, place in _ranks(store, query.bypass_vector_index(), chunk_ids, "_distance").items()
-        }
+        query = vector_query(store, vector).bypass_vector_index()
+        found = _ranks(store, query, chunk_ids, "_distance")
+    return {id_: Rank(place.rank, 1 - place.score) for id_, place in found.items()}
 
 
 def word_ranks(store: Store, question: str, chunk_ids: Collection[str]) -> dict[str, Rank]:
     """The places of those of some chunks that hold a word of the question, by BM25."""
     with store_errors(store.path):
-        match: Any = lancedb.query.MatchQuery  # its generated signature hides which arguments have defaults
-        query = store.chunks_table.search(match(question[:LONGEST_QUERY], "searched"), query_type="fts")
-        return _ranks(store, query, chunk_ids, "_score")
+        query = words_query(store, question)
+        return _ranks(store, query, chunk_ids, "_score") if query is not None else {}
 
 
 def _ranks(store: Store, query: Any, chunk_ids: Collection[str], measure: str) -> dict[str, Rank]:

@@ -15,10 +15,12 @@ from rag.store.tables import Store, store_errors
 from rag.store.upkeep import coverage
 from rag.store.within import best_rows
 from rag.types import Box
+from rag.words import query_terms
 
 _FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
 # A word beyond these adds nothing to a ranking and a pasted page as a question must not cost minutes.
-LONGEST_QUERY = 2000
+_LONGEST_QUERY = 2000
+_MOST_LANGUAGES = 5  # each adds its own form of every word
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,7 @@ def by_vector(
     """The `limit` chunks nearest to a unit vector, best first, with their cosines; within a selection if given."""
 
     def run(count: int, narrowing: Expr | None) -> pa.Table:
-        query = store.chunks_table.search(vector, vector_column_name="vector").distance_type("cosine")
-        return _rows(query, count, narrowing, "_distance")
+        return _rows(vector_query(store, vector), count, narrowing, "_distance")
 
     with store_errors(store.path):
         return _found(best_rows(store, run, limit, within), "_distance")
@@ -52,19 +53,29 @@ def by_vector(
 
 def by_words(store: Store, question: str, limit: int, within: Selection | None = None) -> list[Found]:
     """The `limit` chunks that best match a question's words (BM25), best first; none where no word matches."""
-    if not question.strip():
+    if words_query(store, question) is None:
         return []
 
     def run(count: int, narrowing: Expr | None) -> pa.Table:
-        match: Any = lancedb.query.MatchQuery  # its generated signature hides which arguments have defaults
-        query = store.chunks_table.search(match(question[:LONGEST_QUERY], "searched"), query_type="fts")
-        return _rows(query, count, narrowing, "_score")
+        return _rows(words_query(store, question), count, narrowing, "_score")
 
     with store_errors(store.path):
         # Rows that are not indexed yet are scored by how many rows have their words among those that a filter lets
         # through: with a filter their scores would be others than without, and not comparable with indexed rows'.
         narrowed = within is not None and coverage(store).unindexed == 0
         return _found(best_rows(store, run, limit, within, narrowed=narrowed), "_score")
+
+
+def vector_query(store: Store, vector: npt.NDArray[np.float32]) -> Any:
+    """A new query that orders chunks by nearness to a unit vector, `_distance`."""
+    return store.chunks_table.search(vector, vector_column_name="vector").distance_type("cosine")
+
+
+def words_query(store: Store, question: str) -> Any:
+    """A new query that orders chunks by a question's words, `_score`; None where it has none to search for."""
+    words = query_terms(question[:_LONGEST_QUERY], store.languages()[:_MOST_LANGUAGES])
+    match: Any = lancedb.query.MatchQuery  # its generated signature hides which arguments have defaults
+    return store.chunks_table.search(match(words, "words"), query_type="fts") if words else None
 
 
 def similarities(store: Store, vector: npt.NDArray[np.float32], chunk_ids: Sequence[str]) -> dict[str, float]:
