@@ -45,7 +45,9 @@ def by_vector(
     """The `limit` chunks nearest to a unit vector, best first, with their cosines; within a selection if given."""
 
     def run(count: int, narrowing: Expr | None) -> pa.Table:
-        return _rows(vector_query(store, vector), count, narrowing, "_distance")
+        query = vector_query(store, vector)
+        # An index looks into some of its parts only, which may hold nothing of what is selected.
+        return _rows(query if within is None else query.bypass_vector_index(), count, narrowing, "_distance")
 
     with store_errors(store.path):
         return _found(best_rows(store, run, limit, within), "_distance")
