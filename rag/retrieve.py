@@ -29,6 +29,14 @@ class Candidates:
     ranked: list[tuple[Found, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A search, stage by stage: what was found, and the groups of chunks that become passages."""
+
+    found: Candidates
+    groups: list[tuple[list[Found], float]]
+
+
 def retrieve(
     store: Store,
     question: str,
@@ -40,9 +48,19 @@ def retrieve(
 
     `within` is what the filters of the options select, None for all.
     """
+    return hits(store, chosen(store, question, vector, options, within), vector)
+
+
+def chosen(
+    store: Store,
+    question: str,
+    vector: npt.NDArray[np.float32] | None,
+    options: SearchOptions,
+    within: Selection | None = None,
+) -> Choice:
+    """All that `retrieve` decides; `rag.why` tells of it."""
     found = candidates(store, question, vector, options, within)
-    groups = joined(found.ranked, options.limit, options.floor)
-    return hits(store, groups, vector, found)
+    return Choice(found, joined(found.ranked, options.limit, options.floor))
 
 
 def candidates(
@@ -59,14 +77,10 @@ def candidates(
     return Candidates(near, worded, fused(near, worded))
 
 
-def hits(
-    store: Store,
-    groups: Sequence[tuple[list[Found], float]],
-    vector: npt.NDArray[np.float32] | None,
-    found: Candidates,
-) -> list[Hit]:
+def hits(store: Store, choice: Choice, vector: npt.NDArray[np.float32] | None) -> list[Hit]:
     """Groups of neighbouring chunks as passages with their texts and their similarity to the question."""
-    cosines = {chunk.id: chunk.score for chunk in found.near}
+    groups = choice.groups
+    cosines = {chunk.id: chunk.score for chunk in choice.found.near}
     if vector is not None:
         unknown = [chunk.id for group, _ in groups for chunk in group if chunk.id not in cosines]
         cosines |= similarities(store, vector, unknown)

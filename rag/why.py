@@ -15,7 +15,7 @@ import rag.errors as errors
 from rag.answer import packed, room_for
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
 from rag.naming import Absent, Unread, named
-from rag.retrieve import Candidates, candidates, hits, joined
+from rag.retrieve import Candidates, Choice, chosen, hits
 from rag.search_options import Mode, SearchKeywords, SearchOptions
 from rag.select import Selection, chunk_test
 from rag.store.rank import Rank, vector_ranks, word_ranks
@@ -94,7 +94,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """The search that is explained, step by step as `rag.retrieve.retrieve` takes them."""
+    """The search that is explained."""
 
     base: KnowledgeBase
     question: str
@@ -102,14 +102,10 @@ class _Search:
     vector: npt.NDArray[np.float32] | None
     selection: Selection | None
 
-    def found(self, limit: int) -> Candidates:
-        """What both searches find where so many passages are wanted."""
+    def choice(self, limit: int) -> Choice:
+        """What the search decides where so many passages are wanted."""
         options = replace(self.options, limit=limit)
-        return candidates(self.base.store, self.question, self.vector, options, self.selection)
-
-    def groups(self, found: Candidates, limit: int) -> list[Group]:
-        """The passages that are made of it."""
-        return joined(found.ranked, limit, self.options.floor)
+        return chosen(self.base.store, self.question, self.vector, options, self.selection)
 
 
 def why(
@@ -171,30 +167,31 @@ def _read(
     ids = [chunk.id for chunk in chunks]
     near = vector_ranks(base.store, vector, ids) if vector is not None else {}
     worded = word_ranks(base.store, begun.question, ids) if options.mode is not Mode.VECTOR else {}
-    found = search.found(options.limit)
+    choice = search.choice(options.limit)
+    found = choice.found
     places = {chunk.id: Rank(at, round(score, 6)) for at, (chunk, score) in enumerate(found.ranked, 1)}
-    chunk = min(chunks, key=lambda each: _order(each.id, places, near, worded))
+    shown = {each.id: Rank(at, score) for at, (group, score) in enumerate(choice.groups, 1) for each in group}
+    chunk = min(chunks, key=lambda each: _order(each.id, shown, places, near, worded))
     fused = places.get(chunk.id)
     begun = replace(begun, passage=chunk, vector=near.get(chunk.id), words=worded.get(chunk.id), fused=fused)
     if not _is_selected(search.selection, row, chunk):
         return _lost(begun, Stage.FILTER, "--where or --path leaves it out", "Ask without that filter, or a wider one.")
     if fused is None:
-        return _not_found(begun, found, options)
+        return _not_found(begun, search, found, chunk.id)
     begun = _kept(begun, Stage.SEARCH, f"number {fused.rank} of {len(found.ranked)} that the searches found")
-    groups = search.groups(found, options.limit)
-    at = _group_of(chunk.id, groups)
+    at = _group_of(chunk.id, choice.groups)
     if at is None:
-        return _left_out(begun, search, found, chunk.id, fused.score)
+        return _left_out(begun, search, found.ranked[0][1], chunk.id, fused.score)
     begun = _kept(begun, Stage.FLOOR, _above(options))
-    begun = _kept(begun, Stage.LIMIT, _standing(chunk.id, at, groups))
+    begun = _kept(begun, Stage.LIMIT, _standing(chunk.id, at, choice.groups))
     begun = replace(begun, shown_as=at + 1, advice="Nothing was lost.")
-    return _packed(begun, search, found, groups, chunk) if answer else begun
+    return _packed(begun, search, choice, chunk) if answer else begun
 
 
 def _order(id_: str, *rankings: Mapping[str, Rank]) -> tuple[float, ...]:
-    """What came furthest comes first: by its place in the fusion, else by its better place in a search."""
-    fused, *searches = (ranking[id_].rank if id_ in ranking else float("inf") for ranking in rankings)
-    return fused, min(searches)
+    """What came furthest comes first: by its place among the passages, in the fusion, else the better in a search."""
+    shown, fused, *searches = (ranking[id_].rank if id_ in ranking else float("inf") for ranking in rankings)
+    return shown, fused, min(searches)
 
 
 def _with_words(chunks: Sequence[Passage], text: str) -> Passage | None:
@@ -226,25 +223,28 @@ def _kept(begun: Explanation, stage: Stage, message: str) -> Explanation:
     return replace(begun, steps=(*begun.steps, Step(stage, True, message)))
 
 
-def _not_found(begun: Explanation, found: Candidates, options: SearchOptions) -> Explanation:
+def _not_found(begun: Explanation, search: _Search, found: Candidates, id_: str) -> Explanation:
+    asked = search.options.mode
     pools = [
         f"{what} took its best {len(pool)}"
         for what, pool, mode in (("by vector", found.near, Mode.WORDS), ("by words", found.worded, Mode.VECTOR))
-        if options.mode is not mode
+        if asked is not mode
     ]
     message = f"neither search found it near enough: {', '.join(pools)}"
     if len(pools) == 1:
         message = f"it is not among the best: {pools[0]}"
     advice = "Ask with words that stand in the passage"
-    if begun.words is None and options.mode is not Mode.VECTOR:
+    if begun.words is None and asked is not Mode.VECTOR:
         advice += "; now none of the question's does"
+    if enough := _enough(search, id_):
+        advice = f"-n {enough} lets it in. {advice}"
     return _lost(begun, Stage.SEARCH, message, f"{advice}.")
 
 
-def _left_out(begun: Explanation, search: _Search, found: Candidates, id_: str, score: float) -> Explanation:
+def _left_out(begun: Explanation, search: _Search, best: float, id_: str, score: float) -> Explanation:
     """What a search found and no passage was made of."""
-    options, best = search.options, found.ranked[0][1]
-    enough = _enough(search, found, id_)
+    options = search.options
+    enough = _enough(search, id_)
     if enough is None and score < options.floor * best:
         message = f"its score {score:.2f} is less than {options.floor:g} times the best one, {best:.2f}"
         advice = "`rag search` has no floor and may show it. Ask more narrowly, with words that stand in it."
@@ -254,15 +254,14 @@ def _left_out(begun: Explanation, search: _Search, found: Candidates, id_: str, 
     return _lost(_kept(begun, Stage.FLOOR, _above(options)), Stage.LIMIT, message, advice)
 
 
-def _enough(search: _Search, found: Candidates, id_: str) -> int | None:
-    """A number of passages that lets a chunk in, about the least; None where there is none."""
-    limit = search.options.limit
-    while limit < _MOST_PASSAGES:
-        limit += 1
-        if _group_of(id_, search.groups(found, limit)) is not None:
-            found = search.found(limit)  # more candidates are scored otherwise
-            if _group_of(id_, search.groups(found, limit)) is not None:
-                return limit
+def _enough(search: _Search, id_: str) -> int | None:
+    """A number of passages that lets a chunk in, at most about twice the least; None where there is none."""
+    more = 1
+    while search.options.limit + more <= _MOST_PASSAGES:
+        limit = search.options.limit + more
+        if _group_of(id_, search.choice(limit).groups) is not None:
+            return limit
+        more *= 2
     return None
 
 
@@ -280,12 +279,10 @@ def _standing(id_: str, at: int, groups: Sequence[Group]) -> str:
     return f"it is number {at + 1} of {len(groups)} passages{beside}"
 
 
-def _packed(
-    begun: Explanation, search: _Search, found: Candidates, groups: Sequence[Group], chunk: Passage
-) -> Explanation:
+def _packed(begun: Explanation, search: _Search, choice: Choice, chunk: Passage) -> Explanation:
     """Whether the passage fits into the chat model's context."""
     base, question = search.base, search.question
-    passages = hits(base.store, groups, search.vector, found)
+    passages = hits(base.store, choice, search.vector)
     try:
         room = room_for(question, passages, base.chat_model, answer_tokens=base.settings.answer_tokens)
     except errors.ServerError as exc:

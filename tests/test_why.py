@@ -73,7 +73,7 @@ def test_the_limit_that_lets_it_in_is_named(sample_kb: KnowledgeBase) -> None:
     assert found.lost_at is Stage.LIMIT
     enough = int(found.advice.split()[1])
     assert why(sample_kb, BATTERY, last, answer=False, limit=enough).lost_at is None
-    assert why(sample_kb, BATTERY, last, answer=False, limit=enough // 2).lost_at is Stage.LIMIT
+    assert why(sample_kb, BATTERY, last, answer=False, limit=enough // 4).lost_at is Stage.LIMIT
 
 
 def test_a_filter_and_words_that_were_not_read(sample_kb: KnowledgeBase) -> None:
