@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -305,6 +306,42 @@ def test_the_best_of_a_selection_are_found_all_of_them(
             assert [each.score for each in found] == pytest.approx([each.score for each in best[:limit]])
             assert {each.id for each in found} <= {each.id for each in best}
             assert len({each.id for each in found}) == len(found)
+
+
+MIXED = trees(
+    RESIDUALS | st.sampled_from([parse("format = md"), parse("status = failed"), parse("author = ann"), parse("n > 9")])
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(MIXED, st.sampled_from(ROWS), st.lists(st.sampled_from(HEADINGS), max_size=2), st.none() | st.integers(1, 3))
+def test_what_a_filter_leaves_to_ask_of_chunks(
+    condition: Condition, document: DocumentRow, headings: list[str], page: int | None
+) -> None:
+    """A filter on documents and chunks at once means the same whether it is asked in two steps or in one."""
+
+    def holds(part: Condition) -> bool:
+        match part:
+            case Not(inner):
+                return not holds(inner)
+            case And(conditions):
+                return all(map(holds, conditions))
+            case Or(conditions):
+                return any(map(holds, conditions))
+            case Comparison(field="headings" | "page"):
+                return chunk_test(part)(headings, page)
+            case Comparison():
+                return document.id in _selected(str(part))
+
+    found = _selected(str(condition))
+    left = found.get(document.id)
+    assert (document.id in found and (left is None or chunk_test(left)(headings, page))) == holds(condition)
+
+
+def _selected(where: str) -> Mapping[str, Condition | None]:
+    found = select(ROWS, where, today=TODAY)
+    assert found is not None
+    return found.documents
 
 
 def _kept(residual: Condition | None, found: Found) -> bool:
