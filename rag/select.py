@@ -16,6 +16,7 @@ _FIELDS: dict[str, tuple[Kind, Callable[[DocumentRow], Sequence[object]]]] = {
     "root": (Kind.WORDS, lambda row: (row.root,)),
     "format": (Kind.NAMES, lambda row: (_suffix(row.source), row.parser)),
     "title": (Kind.WORDS, lambda row: (row.title,)),
+    "language": (Kind.WORDS, lambda row: (row.language,)),
     "parser": (Kind.WORDS, lambda row: (row.parser,)),
     "status": (Kind.WORDS, lambda row: (row.status,)),
     "size": (Kind.SIZE, lambda row: (row.size,)),
