@@ -266,7 +266,7 @@ def _enough(search: _Search, id_: str) -> int | None:
 
 
 def _above(options: SearchOptions) -> str:
-    return f"it scores more than {options.floor:g} times what the best one does" if options.floor else "there is none"
+    return f"it scores more than {options.floor:g} times what the best one does" if options.floor else "none is set"
 
 
 def _group_of(id_: str, groups: Sequence[Group]) -> int | None:
