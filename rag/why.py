@@ -282,7 +282,7 @@ def _standing(id_: str, at: int, groups: Sequence[Group]) -> str:
 def _packed(begun: Explanation, search: _Search, choice: Choice, chunk: Passage) -> Explanation:
     """Whether the passage fits into the chat model's context."""
     base, question = search.base, search.question
-    passages = hits(base.store, choice, search.vector)
+    passages = hits(base.store, choice.groups)
     try:
         room = room_for(question, passages, base.chat_model, answer_tokens=base.settings.answer_tokens)
     except errors.ServerError as exc:

@@ -300,11 +300,17 @@ def test_the_best_of_a_selection_are_found_all_of_them(
         patch.setattr(within, "MOST_NAMES", most)
         for found, without in (
             (by_vector(store, vector, limit, Selection(ids)), by_vector(store, vector, everything)),
-            (by_words(store, "the cable mast", limit, Selection(ids)), by_words(store, "the cable mast", everything)),
+            (
+                by_words(store, "the cable mast", limit, Selection(ids), vector),
+                by_words(store, "the cable mast", everything, vector=vector),
+            ),
         ):
             best = [each for each in without if each.document_id in ids and _kept(ids[each.document_id], each)]
             assert [each.score for each in found] == pytest.approx([each.score for each in best[:limit]])
-            assert {each.id for each in found} <= {each.id for each in best}
+            cosines = {each.id: each.similarity for each in best}
+            assert {each.id: each.similarity for each in found} == pytest.approx(
+                {each.id: cosines[each.id] for each in found}
+            )
             assert len({each.id for each in found}) == len(found)
 
 

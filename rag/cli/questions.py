@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 import typer
 
 from rag.cli.common import (
+    AtOption,
     DownloadOption,
     JsonOption,
     KbOption,
@@ -37,6 +38,7 @@ ChatModelOption = Annotated[
 def ask(
     question: QuestionArgument,
     kb: KbOption = None,
+    at: AtOption = None,
     limit: LimitOption = None,
     where: WhereOption = None,
     path: PathOption = None,
@@ -49,7 +51,7 @@ def ask(
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
-    with knowledge_base(kb, chat_model=model, ttl_s=ttl, download=download) as base:
+    with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
             print_json(base.ask(_read(question), limit=limit, where=all_of(where or ()), paths=path or ()).to_dict())
             return
@@ -59,6 +61,7 @@ def ask(
 def search(
     question: QuestionArgument,
     kb: KbOption = None,
+    at: AtOption = None,
     limit: LimitOption = None,
     where: WhereOption = None,
     path: PathOption = None,
@@ -71,7 +74,7 @@ def search(
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb, at) as base:
         hits = base.search(_read(question), limit=limit, mode=mode, where=all_of(where or ()), paths=path or ())
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.cli.common import JsonOption, KbOption, PathOption, WhereOption, console, knowledge_base, print_json
+from rag.cli.common import AtOption, JsonOption, KbOption, PathOption, WhereOption, console, knowledge_base, print_json
 from rag.cli.questions import LimitOption, ModeOption, QuestionArgument
 from rag.where import all_of
 
@@ -18,6 +18,7 @@ def why(
     file: Annotated[str, typer.Argument(help="A document as `rag ls` names it, its file, or the end of either.")],
     text: Annotated[str, typer.Option(help="Words of the passage that is meant; else it is the best one.")] = "",
     kb: KbOption = None,
+    at: AtOption = None,
     limit: LimitOption = None,
     where: WhereOption = None,
     path: PathOption = None,
@@ -33,7 +34,7 @@ def why(
     """
     from rag.why import why as explained
 
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb, at) as base:
         explanation = explained(
             base,
             question,

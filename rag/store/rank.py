@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from lancedb.expr import Expr
 
+from rag.store.lance import Expr
 from rag.store.search import vector_query, words_query
 from rag.store.tables import Store, store_errors
 from rag.store.within import best_rows

@@ -1,17 +1,17 @@
 """The two searches: by vector and by words. Both see every committed row, indexed or not."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import lancedb.query
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from lancedb.expr import Expr, col
 
 from rag.select import Selection
-from rag.store.tables import Store, store_errors
+from rag.store.lance import Expr, MatchQuery, col
+from rag.store.tables import Outline, Store, store_errors
 from rag.store.upkeep import coverage
 from rag.store.within import best_rows
 from rag.types import Box
@@ -21,6 +21,13 @@ _FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "
 # A word beyond these adds nothing to a ranking and a pasted page as a question must not cost minutes.
 _LONGEST_QUERY = 2000
 _MOST_LANGUAGES = 5  # each adds its own form of every word
+# An index holds one bit a dimension: so many times the chunks wanted, or at least so many chunks, are looked up by it
+# and compared exactly.
+_REFINE = 10
+_LEAST_COMPARED = 500
+
+Vector = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +44,56 @@ class Found:
     headings: tuple[str, ...]
     score: float
     box: Box | None = None
+    similarity: float | None = None
+    revision: str = ""
 
 
-def by_vector(
-    store: Store, vector: npt.NDArray[np.float32], limit: int, within: Selection | None = None
-) -> list[Found]:
+def by_vector(store: Store, vector: Vector, limit: int, within: Selection | None = None) -> list[Found]:
     """The `limit` chunks nearest to a unit vector, best first, with their cosines; within a selection if given."""
 
     def run(count: int, narrowing: Expr | None) -> pa.Table:
         query = vector_query(store, vector)
-        # An index looks into some of its parts only, which may hold nothing of what is selected.
-        return _rows(query if within is None else query.bypass_vector_index(), count, narrowing, "_distance")
+        if within is None:
+            query = query.refine_factor(max(_REFINE, _LEAST_COMPARED // count))
+        else:  # an index looks into some of its parts only, which may hold nothing of what is selected
+            query = query.bypass_vector_index()
+        return _rows(query, count, narrowing, [*_FIELDS, "_distance"])
 
     with store_errors(store.path):
-        return _found(best_rows(store, run, limit, within), "_distance")
+        rows = best_rows(store, run, limit, within)
+    cosines = 1 - rows["_distance"].to_numpy()
+    return _found(rows, cosines, cosines)
 
 
-def by_words(store: Store, question: str, limit: int, within: Selection | None = None) -> list[Found]:
-    """The `limit` chunks that best match a question's words (BM25), best first; none where no word matches."""
+def by_words(
+    store: Store, question: str, limit: int, within: Selection | None = None, vector: Vector | None = None
+) -> list[Found]:
+    """The `limit` chunks that best match a question's words (BM25), best first; none where no word matches.
+
+    With the question's unit `vector` they come with their similarity to it.
+    """
     if words_query(store, question) is None:
         return []
+    # Within a selection many more rows may be asked for than are wanted: their vectors are fetched afterwards.
+    at_once = vector is not None and within is None
 
     def run(count: int, narrowing: Expr | None) -> pa.Table:
-        return _rows(words_query(store, question), count, narrowing, "_score")
+        fields = [*_FIELDS, "_score", *(["vector"] if at_once else [])]
+        return _rows(words_query(store, question), count, narrowing, fields)
 
     with store_errors(store.path):
         # Rows that are not indexed yet are scored by how many rows have their words among those that a filter lets
         # through: with a filter their scores would be others than without, and not comparable with indexed rows'.
-        narrowed = within is not None and coverage(store).unindexed == 0
-        return _found(best_rows(store, run, limit, within, narrowed=narrowed), "_score")
+        narrowed = within is not None and coverage(store).words.unindexed == 0
+        rows = best_rows(store, run, limit, within, narrowed=narrowed)
+        cosines = None
+        if vector is not None:
+            vectors = rows["vector"] if at_once else _vectors(store, rows)
+            cosines = vectors.combine_chunks().flatten().to_numpy().reshape(-1, vector.size) @ vector
+    return _found(rows, rows["_score"].to_numpy(), cosines)
 
 
-def vector_query(store: Store, vector: npt.NDArray[np.float32]) -> Any:
+def vector_query(store: Store, vector: Vector) -> Any:
     """A new query that orders chunks by nearness to a unit vector, `_distance`."""
     return store.chunks_table.search(vector, vector_column_name="vector").distance_type("cosine")
 
@@ -76,46 +101,63 @@ def vector_query(store: Store, vector: npt.NDArray[np.float32]) -> Any:
 def words_query(store: Store, question: str) -> Any:
     """A new query that orders chunks by a question's words, `_score`; None where it has none to search for."""
     words = query_terms(question[:_LONGEST_QUERY], store.languages()[:_MOST_LANGUAGES])
-    match: Any = lancedb.query.MatchQuery  # its generated signature hides which arguments have defaults
+    match: Any = MatchQuery  # its generated signature hides which arguments have defaults
     return store.chunks_table.search(match(words, "words"), query_type="fts") if words else None
 
 
-def similarities(store: Store, vector: npt.NDArray[np.float32], chunk_ids: Sequence[str]) -> dict[str, float]:
-    """The cosines between a unit vector and some chunks."""
-    if not chunk_ids:
-        return {}
-    with store_errors(store.path):
-        table = (
-            store.chunks_table.search()
-            .where(col("id").isin(sorted(set(chunk_ids))))
-            .select(["id", "vector"])
-            .to_arrow()
-        )
-    return {
-        id_: float(np.dot(vector, np.array(found, np.float32)))
-        for id_, found in zip(table["id"].to_pylist(), table["vector"].to_pylist(), strict=True)
-    }
+def passages(store: Store, groups: Sequence[Sequence[Found]]) -> list[tuple[Outline, str] | None]:
+    """The document and the text of each group of neighbouring chunks, all that stands between them included.
+
+    The text is the slice of the document's from the first chunk's start to the last one's end; it is fetched only
+    where chunks do not lie end to end. None where the document was replaced since the search.
+    """
+    whole = store.texts(
+        group[0].document_id for group in groups if any(a.end != b.start for a, b in itertools.pairwise(group))
+    )
+    current = store.outlines()
+    found: list[tuple[Outline, str] | None] = []
+    for group in groups:
+        first, outline = group[0], current.get(group[0].document_id)
+        if outline is None or outline.revision != first.revision:
+            found.append(None)
+        elif first.document_id in whole:
+            found.append((outline, whole[first.document_id][first.start : group[-1].end]))
+        else:
+            found.append((outline, "".join(part.text for part in group)))
+    return found
 
 
-def _rows(query: Any, count: int, narrowing: Expr | None, measure: str) -> pa.Table:
+def _rows(query: Any, count: int, narrowing: Expr | None, fields: list[str]) -> pa.Table:
     if narrowing is not None:
         query = query.where(narrowing)
-    return query.limit(count).select([*_FIELDS, measure]).to_arrow()
+    return query.limit(count).select(fields).to_arrow()
 
 
-def _found(rows: pa.Table, measure: str) -> list[Found]:
+def _vectors(store: Store, rows: pa.Table) -> pa.ChunkedArray:
+    """The vectors of chunks, in their order."""
+    wanted = list(zip(rows["id"].to_pylist(), rows["revision"].to_pylist(), strict=True))
+    query = store.chunks_table.search().where(col("id").isin([id_ for id_, _ in wanted] or [""]))
+    table = query.select(["id", "revision", "vector"]).to_arrow()
+    found = zip(table["id"].to_pylist(), table["revision"].to_pylist(), strict=True)
+    places = {key: place for place, key in enumerate(found)}
+    return table["vector"].take(pa.array([places[key] for key in wanted], pa.int64()))
+
+
+def _found(rows: pa.Table, scores: Scores, cosines: Scores | None) -> list[Found]:
     return [
         Found(
-            id=row["id"],
-            document_id=row["document_id"],
-            ordinal=row["ordinal"],
-            text=row["text"],
-            start=row["start"],
-            end=row["end"],
-            page=row["page"],
-            headings=tuple(row["headings"]),
-            score=1 - row[measure] if measure == "_distance" else row[measure],
-            box=tuple(row["box"]) if row["box"] else None,
+            **{
+                **value,
+                "headings": tuple(value["headings"]),
+                "box": tuple(value["box"]) if value["box"] else None,
+            },
+            score=float(score),
+            similarity=float(cosine) if cosine is not None else None,
         )
-        for row in rows.to_pylist()
+        for value, score, cosine in zip(
+            rows.select(_FIELDS).to_pylist(),
+            scores,
+            cosines if cosines is not None else itertools.repeat(None),
+            strict=False,
+        )
     ]

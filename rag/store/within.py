@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
-from lancedb.expr import Expr, col, lit
 
 from rag.select import Selection, chunk_test
-from rag.store.schema import DocumentRow
-from rag.store.tables import Store, store_errors
+from rag.store.lance import Expr, col, lit
+from rag.store.tables import Outline, Store, store_errors
 from rag.where import And, Comparison, Condition, Operator, Or
 
 # An `isin` of a thousand names adds nothing that can be measured to a search, one of thirty thousand doubles its time.
@@ -24,15 +23,16 @@ def best_rows(store: Store, run: Run, limit: int, within: Selection | None, *, n
     more until enough remain: a filter that names tens of thousands of documents takes longer to plan than the rows that
     it would save. `narrowed` False says that narrowing changes what is best.
     """
-    current = store.documents()
     narrowing, there, count = None, limit, limit
     if within is not None:
         narrowing = _narrowing(within) if narrowed else None
-        chunks = sum(current[id_].chunks for id_ in within.documents if id_ in current)
+        rows = store.documents()
+        chunks = sum(rows[id_].chunks for id_ in within.documents if id_ in rows)
         there = min(limit, chunks)
         if chunks and (narrowing is None or len(within.documents) > MOST_NAMES):
-            total = sum(row.chunks for row in current.values())
+            total = sum(row.chunks for row in rows.values())
             count = min(limit + 3 * limit * total // (2 * chunks), max(limit, total))
+    current = store.outlines()
     while True:
         table = run(count, narrowing)
         kept = _kept(table, current, within)
@@ -52,10 +52,10 @@ def held(store: Store, within: Selection) -> set[str]:
             query = query.where(narrowing)
         table = query.select(["document_id", "revision", "headings", "page"]).to_arrow()
     ids = table["document_id"].to_pylist()
-    return certain | {ids[at] for at in _kept(table, store.documents(), within)}
+    return certain | {ids[at] for at in _kept(table, store.outlines(), within)}
 
 
-def _kept(table: pa.Table, current: Mapping[str, DocumentRow], within: Selection | None) -> list[int]:
+def _kept(table: pa.Table, current: Mapping[str, Outline], within: Selection | None) -> list[int]:
     """Which rows belong to the current version of a document, and to the selection."""
     documents = current if within is None else within.documents
     ids, revisions = table["document_id"].to_pylist(), table["revision"].to_pylist()
