@@ -19,7 +19,7 @@ rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residen
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.select rag.store.lance rag.store.tables
 rag.store.journal rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
-rag.cite rag.retrieve
+rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.retrieve
 rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker
