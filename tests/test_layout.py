@@ -14,10 +14,10 @@ ROWS = """
 rag.errors
 rag.types rag.settings rag.tokens rag.sentences rag.metrics rag.datasets rag.search_options
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
-rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
+rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency rag.lmstudio.batches
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
-rag.cite rag.retrieve
+rag.cite rag.retrieve rag.identity
 rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate rag.retrieval_eval
@@ -36,7 +36,7 @@ ingest.formats.subtitles ingest.formats.markup ingest.formats.notebook
 ingest.detect ingest.formats.archive ingest.formats.mailbox ingest.formats.attachments ingest.formats.record_files
 ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
-ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
+ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
 rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.app
 """

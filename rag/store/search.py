@@ -48,7 +48,7 @@ def by_words(store: Store, question: str, limit: int, documents: Sequence[str] |
         return []
     with store_errors(store.path):
         match: Any = lancedb.query.MatchQuery  # its generated signature hides which arguments have defaults
-        query = store.chunks_table.search(match(question[:_LONGEST_QUERY], "searched"), query_type="fts")
+        query = store.words_table().search(match(question[:_LONGEST_QUERY], "searched"), query_type="fts")
         return _found(store, query, limit, documents, "_score")
 
 

@@ -12,8 +12,19 @@ from lancedb.expr import col, lit
 from lancedb.index import FTS
 
 import rag.errors as errors
-from rag.store.schema import DOCUMENTS, FORMAT, ROOTS, DocumentRow, Identity, chunks_schema, identity_of
+from rag.store.schema import (
+    DOCUMENTS,
+    FORMAT,
+    ROOTS,
+    Canaries,
+    DocumentRow,
+    Identity,
+    Origin,
+    chunks_schema,
+    identity_of,
+)
 
+WORDS_INDEX = "searched_idx"
 _ROW_FIELDS = [name for name in DOCUMENTS.names if name != "text"]
 
 
@@ -32,21 +43,67 @@ class Store:
     def __init__(self, path: Path, db: Any, documents: Any, chunks: Any, roots: Any) -> None:
         self.path = path
         self._db, self.documents_table, self.chunks_table, self.roots_table = db, documents, chunks, roots
-        found = identity_of(chunks.schema)
-        if found is None:
-            raise errors.KnowledgeBaseError(f"{path} holds a table `chunks` that lmstudio-rag did not make.")
-        self.identity, self.canaries = found
-        if self.identity.format > FORMAT:
-            raise errors.IdentityMismatch(
-                f"{path} was written by a newer lmstudio-rag "
-                f"(format {self.identity.format}, this one reads {FORMAT}). Update it."
-            )
-        if self.identity.format < FORMAT:
-            raise errors.IdentityMismatch(
-                f"{path} was written by an older lmstudio-rag (format {self.identity.format}, this one reads "
-                f"{FORMAT}). Ingest into a new --kb."
-            )
         self._current: tuple[int, dict[str, DocumentRow]] | None = None
+        self._made: tuple[int, Origin] | None = None
+        self._worded: tuple[int, Any] | None = None
+        self._refuse_other_formats()
+
+    @property
+    def identity(self) -> Identity:
+        """What the vectors depend on."""
+        return self.made_with()[0]
+
+    def made_with(self) -> Origin:
+        """The identity and the canaries' vectors. A rebuild changes both: they are read anew with each new version."""
+        with store_errors(self.path):
+            version = int(self.chunks_table.version)
+            if self._made is None or self._made[0] != version:
+                found = identity_of(self.chunks_table.schema)
+                if found is None:
+                    raise errors.KnowledgeBaseError(f"{self.path} holds a `chunks` that lmstudio-rag did not make.")
+                self._made = (version, found)
+            return self._made[1]
+
+    def words_table(self) -> Any:
+        """The chunks table as full-text search reads it.
+
+        A rebuild commits the new vectors and makes the full-text index after that. Without one Lance finds only words
+        as they stand there, so until it is made the version before is searched, which has the same texts.
+        """
+        with store_errors(self.path):
+            version = int(self.chunks_table.version)
+            if self._worded is None or self._worded[0] != version:
+                self._worded = (version, self._former_with_words() or self.chunks_table)
+            return self._worded[1]
+
+    def _former_with_words(self) -> Any | None:
+        """The newest version that has a full-text index; None where that is the present one, or none has."""
+        if self.chunks_table.index_stats(WORDS_INDEX):
+            return None
+        former = self._db.open_table("chunks")
+        for version in sorted((int(row["version"]) for row in former.list_versions()), reverse=True)[1:]:
+            former.checkout(version)
+            if former.index_stats(WORDS_INDEX):
+                return former
+        return None
+
+    def index_words(self) -> None:
+        """Make the full-text index where there is none: at the beginning, after a rebuild, after a crash in one."""
+        with store_errors(self.path):
+            if not self.chunks_table.index_stats(WORDS_INDEX):
+                self.chunks_table.create_index("searched", config=FTS())
+
+    def _refuse_other_formats(self) -> None:
+        found = self.identity.format
+        if found > FORMAT:
+            raise errors.IdentityMismatch(
+                f"{self.path} was written by a newer lmstudio-rag (format {found}, this one reads {FORMAT}). Update it."
+            )
+        if found < FORMAT:
+            raise errors.IdentityMismatch(
+                f"{self.path} was written by an older lmstudio-rag (format {found}, this one reads {FORMAT}). "
+                "Ingest into a new --kb."
+            )
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -60,7 +117,7 @@ class Store:
             return cls(path, db, db.open_table("documents"), db.open_table("chunks"), db.open_table("roots"))
 
     @classmethod
-    def create(cls, path: Path, identity: Identity, canaries: list[list[float]]) -> "Store":
+    def create(cls, path: Path, identity: Identity, canaries: Canaries) -> "Store":
         """A new, empty knowledge base. The chunks table is made last: with it, the place counts as one."""
         if path.exists() and not path.is_dir():
             raise errors.KnowledgeBaseError(f"{path} is a file; a knowledge base is a folder.")
@@ -70,8 +127,9 @@ class Store:
             documents = db.create_table("documents", schema=DOCUMENTS, mode="overwrite")
             roots = db.create_table("roots", schema=ROOTS, mode="overwrite")
             chunks = db.create_table("chunks", schema=chunks_schema(identity, canaries), mode="create")
-            chunks.create_index("searched", config=FTS())
-        return cls(path, db, documents, chunks, roots)
+        store = cls(path, db, documents, chunks, roots)
+        store.index_words()
+        return store
 
     def documents(self) -> dict[str, DocumentRow]:
         """All documents by id, without their texts. Kept until the table has a new version."""

@@ -114,8 +114,8 @@ class Embedded:
 class Embedding:
     """A few threads that embed what is waiting, and call `on_done` or `on_error`.
 
-    `lead` are texts whose vectors are shown to `check_lead` with the first request, before anything else is sent:
-    what it raises ends the work.
+    `lead` are texts that stand before all others in the first request. `check_lead` is shown that request's vectors
+    before anything else is sent: what it raises ends the work.
     """
 
     embed: Embed
@@ -265,5 +265,5 @@ class Embedding:
                 results |= self._vectors(_Batch(half)) if half else {}
             return results
         if batch.lead:
-            self.check_lead(matrix[: len(batch.lead)])
+            self.check_lead(matrix)
         return dict(zip((text.name for text in texts), matrix[len(batch.lead) :], strict=True))
