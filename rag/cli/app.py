@@ -13,6 +13,7 @@ import rag.cli.questions as questions
 from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
 from rag.cli.demo import demo
 from rag.cli.evaluate import evaluate
+from rag.cli.rebuild import rebuild
 
 app = new_app(
     "Ask your own documents on your own machine, with citations that have been checked.",
@@ -53,6 +54,7 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
 
 app.command()(demo)
 app.command("eval")(evaluate)
+app.command(epilog=EXIT_CODES)(rebuild)
 
 
 def _version(wanted: bool) -> None:

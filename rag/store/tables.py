@@ -87,6 +87,11 @@ class Store:
                 return former
         return None
 
+    def replace_chunks(self, rows: pa.RecordBatchReader) -> None:
+        """Commit a new version of the chunks table with these rows and their schema, the identity in it, alone."""
+        with store_errors(self.path):
+            self._db.create_table("chunks", data=rows, schema=rows.schema, mode="overwrite")
+
     def index_words(self) -> None:
         """Make the full-text index where there is none: at the beginning, after a rebuild, after a crash in one."""
         with store_errors(self.path):

@@ -78,6 +78,7 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        store.index_words()
         self.rows = dict(store.documents())
         self._orphans = self._find_orphans()
 
