@@ -5,6 +5,7 @@ its former vectors until all new ones are there; then one commit puts them in, w
 """
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -31,6 +32,7 @@ from rag.store.write import write_lock
 from rag.tokens import count
 
 _JOURNAL = "rebuild"
+_PATIENCE_S = 5.0  # for what is in flight at the end: it has been paid for
 _UNDER_WAY = 512  # texts that wait or are in flight: enough for all requests that a server takes at once
 
 
@@ -161,6 +163,7 @@ class _Passages:
         self._looked_at = 0
         self._tokens = 0
         self._began = time.monotonic()
+        self._writing = threading.Lock()
         self.embedded = 0
         self.kept = 0
 
@@ -169,7 +172,7 @@ class _Passages:
         embedding = Embedding(
             self._embedder.embed_documents,
             batch,
-            self._done.put,
+            self._keep,
             self._done.put,
             CANARY_TEXTS,
             partial(check_lead, self._store.path, self._made_with, self._embedder),
@@ -183,7 +186,7 @@ class _Passages:
             while self._waiting:
                 self._take()
         finally:
-            embedding.close()
+            embedding.close(_PATIENCE_S)
         self._tell()
 
     def _missing(self) -> Iterator[Text]:
@@ -198,23 +201,27 @@ class _Passages:
                 self._waiting[name] = text
                 yield text
 
+    def _keep(self, done: Embedded) -> None:
+        """Write vectors down as they come, in the thread that got them, before it asks for others."""
+        with self._writing:
+            self._journal.add((name, found) for name, found in done.results.items() if isinstance(found, np.ndarray))
+        self._done.put(done)
+
     def _take(self) -> None:
-        """Keep the next vectors that come."""
+        """Count the next vectors that have come. Raises what ended the embedding."""
         try:
             done = self._done.get(timeout=0.2)  # not for ever: on Windows Ctrl-C does not end a wait
         except queue.Empty:
             return
         if isinstance(done, BaseException):
             raise done
-        vectors = {name: found for name, found in done.results.items() if isinstance(found, np.ndarray)}
-        self._journal.add(vectors.items())
         for name, found in done.results.items():
             text = self._waiting.pop(name)
             if isinstance(found, errors.ServerError):
                 raise errors.ServerError(
                     f"The passage {text.text[:60]!r} could not be embedded: {found} The index is as it was."
                 ) from found
-        self.embedded += len(vectors)
+        self.embedded += len(done.results)
         self._tokens += done.tokens
         self._tell()
 
