@@ -1,5 +1,6 @@
 """A knowledge base's tables on disk: open, create, and read documents."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,7 +25,10 @@ from rag.store.schema import (
     identity_of,
 )
 
-WORDS_INDEX = "searched_idx"
+# The words come stemmed and without stop words (rag/words.py): the index has nothing to do but to part them.
+WORDS_INDEX = FTS(
+    base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False
+)
 _ROW_FIELDS = [name for name in DOCUMENTS.names if name != "text"]
 
 
@@ -45,7 +49,6 @@ class Store:
         self._db, self.documents_table, self.chunks_table, self.roots_table = db, documents, chunks, roots
         self._current: tuple[int, dict[str, DocumentRow]] | None = None
         self._made: tuple[int, Origin] | None = None
-        self._worded: tuple[int, Any] | None = None
         self._refuse_other_formats()
 
     @property
@@ -64,39 +67,19 @@ class Store:
                 self._made = (version, found)
             return self._made[1]
 
-    def words_table(self) -> Any:
-        """The chunks table as full-text search reads it.
-
-        A rebuild commits the new vectors and makes the full-text index after that. Without one Lance finds only words
-        as they stand there, so until it is made the version before is searched, which has the same texts.
-        """
-        with store_errors(self.path):
-            version = int(self.chunks_table.version)
-            if self._worded is None or self._worded[0] != version:
-                self._worded = (version, self._former_with_words() or self.chunks_table)
-            return self._worded[1]
-
-    def _former_with_words(self) -> Any | None:
-        """The newest version that has a full-text index; None where that is the present one, or none has."""
-        if self.chunks_table.index_stats(WORDS_INDEX):
-            return None
-        former = self._db.open_table("chunks")
-        for version in sorted((int(row["version"]) for row in former.list_versions()), reverse=True)[1:]:
-            former.checkout(version)
-            if former.index_stats(WORDS_INDEX):
-                return former
-        return None
-
     def replace_chunks(self, rows: pa.RecordBatchReader) -> None:
         """Commit a new version of the chunks table with these rows and their schema, the identity in it, alone."""
         with store_errors(self.path):
             self._db.create_table("chunks", data=rows, schema=rows.schema, mode="overwrite")
 
     def index_words(self) -> None:
-        """Make the full-text index where there is none: at the beginning, after a rebuild, after a crash in one."""
+        """Make the full-text index where there is none: in a new table, after a rebuild, after a crash in one.
+
+        Searches until then scan the words, which come stemmed: slower, and with the same results.
+        """
         with store_errors(self.path):
-            if not self.chunks_table.index_stats(WORDS_INDEX):
-                self.chunks_table.create_index("searched", config=FTS())
+            if not self.chunks_table.index_stats("words_idx"):
+                self.chunks_table.create_index("words", config=WORDS_INDEX)
 
     def _refuse_other_formats(self) -> None:
         found = self.identity.format
@@ -144,6 +127,11 @@ class Store:
                 rows = self.documents_table.search().select(_ROW_FIELDS).to_arrow().to_pylist()
                 self._current = (version, {row["id"]: DocumentRow.from_values(row) for row in rows})
             return self._current[1]
+
+    def languages(self) -> list[str]:
+        """The languages of the documents, the commonest first."""
+        counts = Counter(row.language for row in self.documents().values() if row.chunks)
+        return [language for language, _ in counts.most_common()]
 
     def document(self, source: str) -> DocumentRow:
         """The document of a source. Raises DocumentNotFound."""
