@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
@@ -59,7 +59,7 @@ class RebuildReport:
     """What a rebuild did, or with `dry_run` would do.
 
     `embedded` counts texts, of which several chunks may have the same; `kept` counts chunks whose text an interrupted
-    rebuild had embedded already.
+    rebuild had embedded already. `quantization` and `dimension` are the new ones, None where they are not known.
     """
 
     chunks: int
@@ -68,7 +68,7 @@ class RebuildReport:
     model: str
     before: str
     quantization: str | None
-    dimension: int
+    dimension: int | None
     seconds: float
     dry_run: bool
 
@@ -93,27 +93,22 @@ def rebuild(
     """
     began = time.perf_counter()
     store = kb.store
-    before = store.identity
-    wanted = kb.settings.embedding_model or before.embedding_model
     if dry_run:
-        plan = RebuildPlan(_count(store), wanted, before.embedding_model)
-        on_plan(plan)
-        seconds = time.perf_counter() - began
-        return RebuildReport(plan.chunks, 0, 0, wanted, plan.before, None, before.dimension, seconds, dry_run=True)
-    settings = replace(kb.settings, chunk_tokens=before.chunk_tokens)
-    with write_lock(kb.path), closing(Embedder(settings, wanted, kb.notify)) as embedder:
+        return _foretold(store, kb.settings.embedding_model, on_plan)
+    with ExitStack() as stack:
+        stack.enter_context(write_lock(kb.path))
+        before = store.identity
+        settings = replace(kb.settings, chunk_tokens=before.chunk_tokens)
+        wanted = kb.settings.embedding_model or before.embedding_model
+        embedder = stack.enter_context(closing(Embedder(settings, wanted, kb.notify)))
         made_with = made_by(embedder, before.chunk_tokens)
         identity = made_with[0]
         plan = RebuildPlan(_count(store), identity.embedding_model, before.embedding_model)
         on_plan(plan)
-        journal = _opened(store, made_with)
-        embedding = _Passages(store, journal, embedder, made_with, plan.chunks, on_progress)
-        try:
+        with closing(_opened(store, made_with)) as journal:
+            embedding = _Passages(store, journal, embedder, made_with, plan.chunks, on_progress)
             embedding.run(settings.embed_batch)
-            journal.close()
-            _switch(store, embedder, made_with)
-        finally:
-            journal.close()
+        _switch(store, embedder, made_with)
     return RebuildReport(
         chunks=plan.chunks,
         embedded=embedding.embedded,
@@ -125,6 +120,14 @@ def rebuild(
         seconds=time.perf_counter() - began,
         dry_run=False,
     )
+
+
+def _foretold(store: Store, wanted: str | None, on_plan: Callable[[RebuildPlan], None]) -> RebuildReport:
+    """What a rebuild would do, as far as that is known without the server."""
+    before = store.identity
+    plan = RebuildPlan(_count(store), wanted or before.embedding_model, before.embedding_model)
+    on_plan(plan)
+    return RebuildReport(plan.chunks, 0, 0, plan.model, plan.before, None, None, 0.0, dry_run=True)
 
 
 def _count(store: Store) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from embedding_proxy import proxy
 from lmstudio_server import EMBED, FakeLMStudio, Row, lm_studio
 from typer.testing import CliRunner
 
@@ -211,6 +212,25 @@ def test_a_model_that_changes_meanwhile_ends_it(base: KnowledgeBase, server: Fak
     with by(base, SECOND) as other, pytest.raises(errors.IdentityMismatch, match="other vectors today"):
         rebuild(other, on_progress=swap)
     assert base.store.identity.embedding_model == EMBED
+
+
+def test_a_text_that_cannot_be_embedded_is_named_and_loses_none(base: KnowledgeBase) -> None:
+    asked: list[str] = []
+
+    def noted(texts: list[str]) -> list[str]:
+        asked[:] = texts
+        return texts
+
+    def nothing_for_one(vectors: list[list[float]]) -> list[list[float]]:
+        return [[0.0] * len(v) if "tree 1 of 7." in text else v for text, v in zip(asked, vectors, strict=True)]
+
+    with proxy(base.settings.host, texts=noted, vectors=nothing_for_one) as host:
+        there = KnowledgeBase(base.path, settings=replace(base.settings, host=host, embedding_model=SECOND))
+        with pytest.raises(errors.ServerError, match=r"passage 'Birds.*tree 1 of 7.' could not be embedded: .* zero"):
+            rebuild(there)
+    assert base.store.identity.embedding_model == EMBED
+    with by(base, SECOND) as other:
+        assert rebuild(other).kept > 0
 
 
 def test_one_writer_at_a_time(base: KnowledgeBase) -> None:

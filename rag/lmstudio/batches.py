@@ -115,7 +115,7 @@ class Embedding:
     """A few threads that embed what is waiting, and call `on_done` or `on_error`.
 
     `lead` are texts that stand before all others in the first request. `check_lead` is shown that request's vectors
-    before anything else is sent: what it raises ends the work.
+    before anything else is sent. What this or `on_done` raises ends the work.
     """
 
     embed: Embed

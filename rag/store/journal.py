@@ -79,16 +79,16 @@ class Journal:
                 self._path(number).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file; what is in the journal stays there for the next writer."""
+        """Close all files; what is in the journal stays there for the next writer."""
+        self.found = {}
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def clear(self) -> None:
         """Forget everything: all is in the tables, or will never be."""
-        self.close()
+        self.close()  # Windows deletes no file that is open
         self._open.clear()
-        self.found = {}  # Windows deletes no file that is mapped
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, number: int) -> Path:
