@@ -28,7 +28,8 @@ from rag.store.schema import CANARY_QUESTION, CANARY_TEXTS, Origin
 from rag.store.tables import Store
 from rag.store.upkeep import tidy
 from rag.store.vectors import passages, replace_vectors
-from rag.store.write import write_lock
+from rag.store.versions import record
+from rag.store.write import Writer, write_lock
 from rag.tokens import count
 
 _JOURNAL = "rebuild"
@@ -88,8 +89,8 @@ def rebuild(
 
     With the model that made it, this repairs an index whose model has changed. Whatever ends a run, what it has
     embedded is kept and the next one goes on; searches find the former vectors until the end. With `dry_run` nothing is
-    asked of the model server. Raises KnowledgeBaseMissing, KnowledgeBaseBusy, ServerError (also where the server cannot
-    embed one of the texts), or IdentityMismatch where the model changes while it is used.
+    asked of the model server. Raises KnowledgeBaseError, as where another process writes to it, ServerError, also where
+    the server cannot embed one of the texts, or IdentityMismatch where the model changes while it is used.
     """
     began = time.perf_counter()
     store = kb.store
@@ -97,6 +98,7 @@ def rebuild(
         return _foretold(store, kb.settings.embedding_model, on_plan)
     with ExitStack() as stack:
         stack.enter_context(write_lock(kb.path))
+        Writer(store).sweep()
         before = store.identity
         settings = replace(kb.settings, chunk_tokens=before.chunk_tokens)
         wanted = kb.settings.embedding_model or before.embedding_model
@@ -243,4 +245,5 @@ def _switch(store: Store, embedder: Embedder, made_with: Origin) -> None:
     replace_vectors(store, made_with, lambda names: np.stack([journal.found[name] for name in names]))
     store.index_words()
     tidy(store)
+    record(store)
     journal.clear()

@@ -32,6 +32,7 @@ from rag.store.search import by_words
 from rag.store.tables import Store
 from rag.store.upkeep import Coverage, coverage
 from rag.store.vectors import replace_vectors
+from rag.store.versions import record
 from rag.store.write import NewVersion, Writer, write_lock
 from rag.types import Chunk
 
@@ -116,8 +117,8 @@ def assert_vectors_are_of(base: KnowledgeBase, model: str) -> None:
 
 
 def test_another_model_takes_over_and_nothing_else_changes(base: KnowledgeBase, tmp_path: Path) -> None:
-    before, version = without_vectors(base.store), base.store.chunks_table.version
-    assert finds(base, "vector")
+    before = without_vectors(base.store)
+    record(base.store)
     leftover = Journal(base.path, base.store.identity)
     leftover.add([(digest("what a killed ingest left"), np.ones(64, np.float32))])
     leftover.close()
@@ -138,10 +139,13 @@ def test_another_model_takes_over_and_nothing_else_changes(base: KnowledgeBase, 
     assert by_words(base.store, "trees sing", 5), "full-text search knows stems, so its index is there"
     with pytest.raises(errors.IdentityMismatch, match=f"rag rebuild --model {EMBED}"):
         by(base, EMBED).search("singing")
-    former = Store.open(base.path)
-    former.chunks_table.checkout(version)
-    assert former.identity.embedding_model == EMBED
-    assert len(rows(former)[next(iter(before))]["vector"]) == 64
+    with KnowledgeBase(base.path, settings=base.settings, version=1) as former:
+        assert finds(former, "vector")
+        with pytest.raises(errors.KnowledgeBaseError, match="cannot be changed"):
+            rebuild(former)
+    base.restore(1)
+    assert (base.store.identity.embedding_model, base.store.identity.dimension) == (EMBED, 64)
+    assert finds(base, "vector")
 
 
 def test_later_ingests_find_the_new_vectors(base: KnowledgeBase, server: FakeLMStudio, tmp_path: Path) -> None:
@@ -275,7 +279,7 @@ def test_a_kill_before_the_full_text_index_is_made_is_harmless(tmp_path: Path) -
         assert reader.made_with() == made_with
         assert len(by_words(reader, "trees sing", 9)) == 6
     Writer(Store.open(store.path))
-    assert coverage(store) == Coverage(indexed=6, unindexed=0)
+    assert coverage(store).words == Coverage("FTS", 6, 0)
     assert len(by_words(store, "trees sing", 9)) == 6
 
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.cli.common import DownloadOption, JsonOption, KbOption, TtlOption, console, knowledge_base, print_json
+from rag.cli.common import (
+    AtOption,
+    DownloadOption,
+    JsonOption,
+    KbOption,
+    TtlOption,
+    console,
+    knowledge_base,
+    print_json,
+)
 from rag.types import Answer, Hit
 
 if TYPE_CHECKING:
@@ -24,6 +33,7 @@ ChatModelOption = Annotated[
 def ask(
     question: QuestionArgument,
     kb: KbOption = None,
+    at: AtOption = None,
     limit: LimitOption = None,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
@@ -34,7 +44,7 @@ def ask(
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
-    with knowledge_base(kb, chat_model=model, ttl_s=ttl, download=download) as base:
+    with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
             print_json(base.ask(_read(question), limit=limit).to_dict())
             return
@@ -44,6 +54,7 @@ def ask(
 def search(
     question: QuestionArgument,
     kb: KbOption = None,
+    at: AtOption = None,
     limit: LimitOption = None,
     mode: Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")] = "hybrid",
     json: JsonOption = False,
@@ -54,7 +65,7 @@ def search(
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb, at) as base:
         hits = base.search(_read(question), limit=limit, mode=mode)
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})

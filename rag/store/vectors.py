@@ -14,7 +14,7 @@ _ROWS = 2048  # in memory at once
 
 def passages(store: Store) -> Iterator[list[tuple[str, str]]]:
     """What was embedded, as pairs of its hash and the text, some at a time; a text that stands twice comes twice."""
-    for batch in _current(store, ["embedded_hash", "searched"]):
+    for batch in _scanned(store, ["embedded_hash", "searched"]):
         yield list(zip(batch["embedded_hash"].to_pylist(), batch["searched"].to_pylist(), strict=True))
 
 
@@ -23,15 +23,15 @@ def replace_vectors(
 ) -> None:
     """Give every chunk another vector: `vectors` returns them for hashes of what was embedded, a row each.
 
-    Readers see the former vectors with their identity, or all new ones with the new one. Chunks that no document names,
-    the leavings of a crash, are left out. The indexes have to be made anew after it.
+    Readers see the former vectors with their identity, or all new ones with the new one. The indexes have to be made
+    anew after it.
     """
     schema = chunks_schema(*made_with)
     dimension = made_with[0].dimension
     others = [name for name in schema.names if name != "vector"]
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in _current(store, others):
+        for batch in _scanned(store, others):
             matrix = vectors(batch["embedded_hash"].to_pylist())
             column = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), dimension)
             columns = [column if name == "vector" else batch[name] for name in schema.names]
@@ -41,14 +41,6 @@ def replace_vectors(
         store.replace_chunks(pa.RecordBatchReader.from_batches(schema, batches()))
 
 
-def _current(store: Store, fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Columns of the chunks that count."""
-    rows = store.documents()
-    known = {(row.id, row.revision) for row in rows.values()}
-    wanted = list(dict.fromkeys([*fields, "document_id", "revision"]))
+def _scanned(store: Store, fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with store_errors(store.path):
-        for batch in store.chunks_table.search().select(wanted).to_batches(_ROWS):
-            owners = zip(batch["document_id"].to_pylist(), batch["revision"].to_pylist(), strict=True)
-            kept = batch.filter(pa.array([owner in known for owner in owners], pa.bool_()))
-            if kept.num_rows:
-                yield kept
+        yield from store.chunks_table.search().select(list(fields)).to_batches(_ROWS)
