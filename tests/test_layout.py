@@ -22,7 +22,7 @@ rag.cite rag.retrieve rag.identity
 rag.answer
 rag.knowledge_base
 rag.rebuild
-rag.doctor rag.display rag.evaluate rag.retrieval_eval
+rag.doctor rag.display rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
@@ -40,9 +40,8 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.documents rag.cli.versions rag.cli.rebuild
-rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate
-rag.cli.app
+rag.cli.questions rag.cli.documents rag.cli.versions rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.demo
+rag.cli.evaluate rag.cli.eval_make rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it
