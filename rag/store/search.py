@@ -73,9 +73,9 @@ def by_words(
         query = store.chunks_table.search(match(words, "words"), query_type="fts")
         fields = [*_FIELDS, "_score"] if vector is None else [*_FIELDS, "_score", "vector"]
         rows = _within(query.limit(limit).select(fields), documents).to_arrow()
-    cosines = None
-    if vector is not None:
-        cosines = rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, vector.size) @ vector
+        cosines = None
+        if vector is not None:  # of another dimension where a rebuild has come between
+            cosines = rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, vector.size) @ vector
     return _found(store, rows, rows["_score"].to_numpy(), cosines)
 
 
