@@ -16,6 +16,7 @@ from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, p
 from rag.cli.demo import demo
 from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
+from rag.cli.rebuild import rebuild
 from rag.cli.why import why
 
 
@@ -70,6 +71,7 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
 
 app.command()(demo)
 app.command("eval")(evaluate)
+app.command(epilog=EXIT_CODES)(rebuild)
 app.command("eval make")(make)
 
 

@@ -87,7 +87,7 @@ def by_words(
         narrowed = within is not None and coverage(store).words.unindexed == 0
         rows = best_rows(store, run, limit, within, narrowed=narrowed)
         cosines = None
-        if vector is not None:
+        if vector is not None:  # of another dimension where a rebuild has come between
             vectors = rows["vector"] if at_once else _vectors(store, rows)
             cosines = vectors.combine_chunks().flatten().to_numpy().reshape(-1, vector.size) @ vector
     return _found(rows, rows["_score"].to_numpy(), cosines)
