@@ -168,8 +168,9 @@ def relevance(question: str, passage: Hit) -> float:
 
 
 def _surroundings(passage: Hit) -> str:
-    """What a reader of the passage knows besides: the document's name and title, and the headings above."""
-    return " ".join((re.sub(r"[/._-]", " ", passage.source), passage.title, *passage.headings))
+    """What a reader of the passage knows besides: its documents' names, the title, and the headings above."""
+    names = (re.sub(r"[/._-]", " ", source) for source in (passage.source, *(place.source for place in passage.also)))
+    return " ".join((*names, passage.title, *passage.headings))
 
 
 def _windows(text: str) -> list[tuple[int, int]]:

@@ -178,7 +178,8 @@ class KnowledgeBase:
         for event in answer_stream(question, hits, self.chat_model, answer_tokens=self.settings.answer_tokens):
             if isinstance(event, Answer):
                 timings = {"search": searched, **event.timings, "total": time.perf_counter() - began}
-                event = replace(event, citations=tuple(map(self._with_staleness, event.citations)), timings=timings)
+                citations = tuple(self._with_staleness(self._with_copies(citation)) for citation in event.citations)
+                event = replace(event, citations=citations, timings=timings)
             yield event
 
     def documents(self) -> "list[DocumentRow]":
@@ -246,6 +247,13 @@ class KnowledgeBase:
                 f"{self.embedder.model.key} makes other vectors today than when {self.path} was made: the model file, "
                 "its quantisation or its pooling changed. Load the former one, or ingest into a new --kb."
             )
+
+    def _with_copies(self, citation: Citation) -> Citation:
+        """A citation that says where its quote stands again, of the places where its passage or a part of it does."""
+        from rag.duplicates import quoted_again
+
+        again = [quoted_again(citation.quote, self.text(place.source), place) for place in citation.also]
+        return replace(citation, also=tuple(place for place in again if place is not None))
 
     def _with_staleness(self, citation: Citation) -> Citation:
         """Flag a citation whose file changed or vanished since. Costs a stat, and a hash where the time differs."""

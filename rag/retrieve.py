@@ -1,15 +1,17 @@
-"""Two searches, one fusion, neighbours merged: plain functions of their arguments."""
+"""Two searches, one fusion, copies and neighbours merged: plain functions of their arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from rag.diversity import diverse
+from rag.duplicates import distinct, places
 from rag.search_options import Mode, SearchOptions
-from rag.store.search import Found, by_vector, by_words, similarities
+from rag.store.search import Found, by_vector, by_words, chunk_vectors, similarities
 from rag.store.tables import Store
-from rag.types import Hit
+from rag.types import Hit, enclosing
 
 # Measured on chroma_chunking at three chunk sizes: a convex combination of min-max scaled scores, 0.4 for the vector,
 # beat reciprocal ranks at k = 60 and k = 10, and plain reciprocal ranks were at times worse than BM25 alone.
@@ -31,8 +33,14 @@ class Candidates:
 def retrieve(store: Store, question: str, vector: npt.NDArray[np.float32] | None, options: SearchOptions) -> list[Hit]:
     """The passages that best fit a question, best first. `vector` is the question's unit vector, None by words only."""
     found = candidates(store, question, vector, options)
-    groups = joined(found.ranked, options.limit, options.floor)
-    return hits(store, groups, vector, found)
+    pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity else 2 * options.limit
+    unlike = distinct(found.ranked, pool)
+    ranked = unlike.ranked
+    if options.diversity:
+        vectors = chunk_vectors(store, [chunk.id for chunk, _ in ranked])
+        ranked = diverse(ranked, vectors, 2 * options.limit, options.diversity)
+    groups = joined(ranked, options.limit, options.floor)
+    return hits(store, groups, vector, found, unlike.copies)
 
 
 def candidates(
@@ -50,14 +58,16 @@ def hits(
     groups: Sequence[tuple[list[Found], float]],
     vector: npt.NDArray[np.float32] | None,
     found: Candidates,
+    copies: Mapping[str, Sequence[Found]],
 ) -> list[Hit]:
-    """Groups of neighbouring chunks as passages with their texts and their similarity to the question."""
+    """Groups of neighbouring chunks as passages with their texts, their similarity to the question, and where they
+    stand again: `copies` by the id of the chunk that they repeat."""
     cosines = {chunk.id: chunk.score for chunk in found.near}
     if vector is not None:
         unknown = [chunk.id for group, _ in groups for chunk in group if chunk.id not in cosines]
         cosines |= similarities(store, vector, unknown)
     texts = store.texts(group[0].document_id for group, _ in groups)
-    return [_hit(store, group, score, texts, cosines) for group, score in groups]
+    return [_hit(store, group, score, texts, cosines, copies) for group, score in groups]
 
 
 def fused(near: Sequence[Found], worded: Sequence[Found]) -> list[tuple[Found, float]]:
@@ -85,36 +95,50 @@ def _scaled(scores: Sequence[float]) -> list[float]:
 
 
 def joined(ranked: Sequence[tuple[Found, float]], limit: int, floor: float = 0.0) -> list[tuple[list[Found], float]]:
-    """Groups of chunks that stand one after another on a page of one document, at most `limit` groups, best first.
+    """Groups of chunks that overlap or stand one after another on a page of one document, at most `limit`, best first.
 
     A chunk joins a group it touches, else it opens one, if it scores at least `floor` times what the best does, or
     somewhat less to join; only chunks among the first `2 * limit` join, so that a passage does not grow by what merely
-    stands beside it. Each group keeps the score of its best chunk.
+    stands beside it. What overlaps always joins, so that no text is shown twice. Each group keeps the score of its best
+    chunk.
     """
-    least = floor * ranked[0][1] if ranked else 0.0
+    least = floor * max((score for _, score in ranked), default=0.0)
     groups: list[tuple[list[Found], float]] = []
     for found, score in ranked[: 2 * limit]:
-        beside = next((group for group, _ in groups if len(group) < _MOST_JOINED and _touches(group, found)), None)
+        beside = next((group for group, _ in groups if _touches(group, found)), None)
         if beside is not None:
             if score >= _NEIGHBOURS_SHARE * least:
                 beside.append(found)
-                beside.sort(key=lambda member: member.ordinal)
+                beside.sort(key=lambda member: (member.start, member.ordinal))
         elif len(groups) < limit and score >= least:
             groups.append(([found], score))
     return groups
 
 
 def _touches(group: Sequence[Found], found: Found) -> bool:
-    first, last = group[0], group[-1]
-    same_place = first.document_id == found.document_id and first.page == found.page
-    return same_place and found.ordinal in (first.ordinal - 1, last.ordinal + 1)
+    """Whether a chunk overlaps a group, or stands right before or behind it and the group has room for it."""
+    if group[0].document_id != found.document_id or group[0].page != found.page:
+        return False
+    if any(found.start < member.end and member.start < found.end for member in group):
+        return True
+    ordinals = [member.ordinal for member in group]
+    return len(group) < _MOST_JOINED and found.ordinal in (min(ordinals) - 1, max(ordinals) + 1)
 
 
-def _hit(store: Store, group: Sequence[Found], score: float, texts: dict[str, str], cosines: dict[str, float]) -> Hit:
+def _hit(
+    store: Store,
+    group: Sequence[Found],
+    score: float,
+    texts: Mapping[str, str],
+    cosines: Mapping[str, float],
+    copies: Mapping[str, Sequence[Found]],
+) -> Hit:
     first = group[0]
-    document = store.documents()[first.document_id]
-    start, end = first.start, group[-1].end
+    documents = store.documents()
+    document = documents[first.document_id]
+    start, end = first.start, max(found.end for found in group)
     found_cosines = [cosines[found.id] for found in group if found.id in cosines]
+    again = [copy for found in group for copy in copies.get(found.id, ())]
     return Hit(
         source=document.source,
         document_id=first.document_id,
@@ -126,4 +150,7 @@ def _hit(store: Store, group: Sequence[Found], score: float, texts: dict[str, st
         text=texts[first.document_id][start:end],
         score=round(score, 6),
         similarity=max(found_cosines) if found_cosines else None,
+        also=places(again, {copy.document_id: documents[copy.document_id].source for copy in again}),
+        box=enclosing([found.box for found in group]),
+        metadata=document.metadata,
     )

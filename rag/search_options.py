@@ -21,6 +21,7 @@ class SearchKeywords(TypedDict, total=False):
     limit: int | None
     mode: Mode | str
     floor: float | None
+    diversity: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,14 @@ class SearchOptions:
     """How to search; each default is what measured best over several sets.
 
     `limit` is how many passages there are at most, `mode` which searches take part. A passage that scores less than
-    `floor` times what the best one does is left out.
+    `floor` times what the best one does is left out. `diversity`, from 0 to 1, is how much it counts against a passage
+    that it resembles those before it.
     """
 
     limit: int
     mode: Mode = Mode.HYBRID
     floor: float = 0.0
+    diversity: float = 0.0
 
     def __post_init__(self) -> None:
         """Take a mode by its name. Raises UsageProblem where a value cannot be."""
@@ -44,3 +47,5 @@ class SearchOptions:
         object.__setattr__(self, "mode", Mode(self.mode))
         if not 0 <= self.floor <= 1:
             raise errors.UsageProblem(f"The floor {self.floor} is not between 0 and 1.")
+        if not 0 <= self.diversity <= 1:
+            raise errors.UsageProblem(f"The diversity {self.diversity} is not between 0 and 1.")

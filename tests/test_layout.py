@@ -17,7 +17,7 @@ rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice 
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
-rag.cite rag.retrieve
+rag.cite rag.duplicates rag.diversity rag.retrieve
 rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate rag.retrieval_eval

@@ -54,6 +54,11 @@ def by_words(store: Store, question: str, limit: int, documents: Sequence[str] |
 
 def similarities(store: Store, vector: npt.NDArray[np.float32], chunk_ids: Sequence[str]) -> dict[str, float]:
     """The cosines between a unit vector and some chunks."""
+    return {id_: float(np.dot(vector, found)) for id_, found in chunk_vectors(store, chunk_ids).items()}
+
+
+def chunk_vectors(store: Store, chunk_ids: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+    """The unit vectors of some chunks, by id; those that are not there any more are left out."""
     if not chunk_ids:
         return {}
     with store_errors(store.path):
@@ -63,10 +68,8 @@ def similarities(store: Store, vector: npt.NDArray[np.float32], chunk_ids: Seque
             .select(["id", "vector"])
             .to_arrow()
         )
-    return {
-        id_: float(np.dot(vector, np.array(found, np.float32)))
-        for id_, found in zip(table["id"].to_pylist(), table["vector"].to_pylist(), strict=True)
-    }
+    vectors = np.array(table["vector"].to_pylist(), np.float32)
+    return dict(zip(table["id"].to_pylist(), vectors, strict=True))
 
 
 def _found(store: Store, query: Any, limit: int, documents: Sequence[str] | None, measure: str) -> list[Found]:
