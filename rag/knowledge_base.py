@@ -159,7 +159,20 @@ class KnowledgeBase:
                 f"{self.path} holds {self.store.identity.dimension}. It was made "
                 "with another model of that name; ingest into a new --kb."
             )
-        return vector
+        return vector if self._adapter is None else self._adapter @ vector
+
+    @cached_property
+    def _adapter(self) -> "FloatMatrix | None":
+        """What `rag adapt` learnt for question vectors, unless it was for another index."""
+        from rag.store.adapter_file import load_adapter
+
+        try:
+            return load_adapter(self.store.path, self.store.identity)
+        except errors.KnowledgeBaseError as exc:
+            self.notify(
+                f"{exc} Searching without it; `rag adapt` learns one anew, `rag adapt --remove` ends this note."
+            )
+            return None
 
     def ask(self, question: str, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention."""

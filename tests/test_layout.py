@@ -12,15 +12,16 @@ ROOT = Path(__file__).parent.parent
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
 rag.errors
-rag.types rag.settings rag.tokens rag.sentences rag.metrics rag.datasets rag.search_options
+rag.types rag.settings rag.tokens rag.sentences rag.metrics rag.datasets rag.search_options rag.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
+rag.store.adapter_file
 rag.cite rag.duplicates rag.diversity rag.retrieve
 rag.answer
 rag.knowledge_base
-rag.doctor rag.display rag.evaluate rag.retrieval_eval
+rag.doctor rag.display rag.evaluate rag.retrieval_eval rag.adapting
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
@@ -38,7 +39,8 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.app
+rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.adapt
+rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it

@@ -10,6 +10,7 @@ import rag.cli.documents as documents
 import rag.cli.engine as engine
 import rag.cli.models as models
 import rag.cli.questions as questions
+from rag.cli.adapt import adapt
 from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
 from rag.cli.demo import demo
 from rag.cli.evaluate import evaluate
@@ -53,6 +54,7 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
 
 app.command()(demo)
 app.command("eval")(evaluate)
+app.command()(adapt)
 
 
 def _version(wanted: bool) -> None:
