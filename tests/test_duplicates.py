@@ -162,7 +162,8 @@ def version(source: str, *texts: str) -> NewVersion:
         vectors.append([1.0, 0, 0, 0] if part == POLICY else [0.6, 0.8, 0, 0])
     row = DocumentRow(
         *(digest(source), source, "docs", digest(text), len(text), 1, revision_of(text, chunks)),
-        *("", "test", "ok", "", 0, 0, "", {"year": source[-7:-3]}),
+        *("", "test", "ok", "", 0, 0),
+        metadata={"year": source[-7:-3]},
     )
     return NewVersion(row, text, chunks, np.array(vectors, np.float32))
 
