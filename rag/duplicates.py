@@ -30,7 +30,7 @@ _PLAIN_SHARE = 0.05  # of the words: how many plain ones may be more, or fewer, 
 _AS_GOOD = 0.95  # of the score: a copy in a document that is shown already may stand for the best one
 
 # Marks of quoting, and lines that only say who is quoted.
-_QUOTED = re.compile(r"^[ \t]*>[>\s]*(?!\d)", re.MULTILINE)
+_QUOTED = re.compile(r"^[ \t]*>[>\s]*", re.MULTILINE)
 _ATTRIBUTION = re.compile(
     r"^.{0,200}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|schreef|escreveu)\b.{0,80}:\s*$", re.MULTILINE
 )
@@ -67,7 +67,7 @@ class _Words:
         self.found = found
         self.score = score
         text = found.text if found.text.isascii() else unicodedata.normalize("NFKC", found.text).replace("\u00ad", "")
-        if ">" in text:
+        if ">" in text and 2 * len(_QUOTED.findall(text)) > text.count("\n"):  # else it may mean "more than"
             text = _QUOTED.sub("", _ATTRIBUTION.sub("", text))
         if "-\n" in text:
             text = _BROKEN_WORD.sub("", text)
@@ -206,8 +206,11 @@ def places(copies: Sequence[Found], sources: dict[str, str]) -> tuple[Place, ...
 
 
 def quoted_again(quote: str, text: str, near: Place) -> Place | None:
-    """Where the quote's words stand within a place of another document's text; None where they do not."""
-    between = r"\s+(?:>+\s*)*"
-    pattern = between.join(re.escape(word) for word in quote.split())
+    """Where the quote's words stand within a place of a document's text; None where they do not.
+
+    White space may differ, and marks of quoting at the beginning of lines.
+    """
+    between = r"\s+(?:>\s*)*"
+    pattern = between.join(re.escape(word) for word in _QUOTED.sub("", quote).split())
     found = re.compile(pattern).search(text, near.start, near.end)
     return replace(near, start=found.start(), end=found.end()) if found else None

@@ -83,7 +83,8 @@ def query_scores(dataset: Dataset, names: dict[str, str], search: Search) -> Ite
 
 
 def _query_score(query: Query, names: dict[str, str], search: Search) -> QueryScore:
-    ranked = list(dict.fromkeys(names[hit.source] for hit in search(query.text, limit=_RANKED_HITS, floor=0.0)))
+    found = search(query.text, limit=_RANKED_HITS, floor=0.0)
+    ranked = list(dict.fromkeys(names[place.source] for hit in found for place in (hit, *hit.also)))
     span = None
     if query.spans:
         hits = search(query.text, limit=SPAN_HITS, floor=ANSWER_FLOOR)

@@ -1,12 +1,15 @@
 """What counts as the same passage, and what must never: shown once, with every place where it stands."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ingest.pipeline import ingest
 from rag.duplicates import distinct, places, quoted_again
+from rag.knowledge_base import KnowledgeBase
 from rag.retrieve import retrieve
 from rag.search_options import SearchOptions
 from rag.store.names import digest, revision_of
@@ -68,6 +71,8 @@ def test_a_passage_in_other_dress_is_shown_once(other: str) -> None:
         ("delivery", "purchase"),
         ("unused and", "unused or"),
         ("We pay", "We pay 5 € and pay"),
+        ("within 30", "within > 30"),
+        ("within 30", "within\n> 30"),
     ],
 )
 def test_what_differs_in_what_it_says_is_shown_twice(old: str, new: str) -> None:
@@ -112,6 +117,7 @@ def test_texts_without_words_are_left_alone() -> None:
 
 
 def test_one_word_a_thousand_times_takes_no_minutes() -> None:
+    assert quoted_again("a b", "a " + ">" * 5000, Place("a.md", None, 0, 5002)) is None
     assert shown(found("a " * 5000, "a"), found("a " * 4999 + "b", "b")) == ["a0", "b0"]
 
 
@@ -147,7 +153,32 @@ def test_a_quote_is_found_again_exactly_or_not_at_all() -> None:
     assert again is not None
     assert text[again.start : again.end] == "You can send back\n> anything within\n> 30 days."
     assert quoted_again("You can send back anything within 14 days.", text, near) is None
+    assert quoted_again("> anything within\n> 30 days.", text, near) is not None
     assert quoted_again("Bye", text, replace(near, end=10)) is None
+
+
+def test_an_answer_says_where_its_quote_stands_again(kb: KnowledgeBase, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    sentence = "The battery of the Sprig lasts 24 months."
+    (folder / "manual.md").write_text(f"# Battery\n\n{sentence}\n")
+    (folder / "mail.txt").write_text("> Battery\n>\n> The battery of the\n> Sprig lasts 24 months.\n")
+    (folder / "old.md").write_text(f"# Battery\n\n{sentence.replace('Sprig', 'Brisa')}\n")
+    ingest(folder, into=kb)
+    hits = kb.search("How long does the battery of the Sprig last?")
+    assert sorted((hit.source, len(hit.also)) for hit in hits)[-1] == ("docs/old.md", 0)
+    answer = kb.ask("How long does the battery of the Sprig last?")
+    for citation in answer.citations:
+        for place in citation.also:
+            quoted = kb.text(place.source)[place.start : place.end].replace(">", " ")
+            assert quoted.split() == citation.quote.replace(">", " ").split()
+    assert (len(hits), sum(len(hit.also) for hit in hits)) == (2, 1)
+    assert json.loads(json.dumps(answer.to_dict()))["citations"][0]["also"][0].keys() == {
+        "source",
+        "page",
+        "start",
+        "end",
+    }
 
 
 IDENTITY = Identity("text-embedding-test", "Q8_0", 4, "", "", 200)
