@@ -30,7 +30,7 @@ _PLAIN_SHARE = 0.05  # of the words: how many plain ones may be more, or fewer, 
 _AS_GOOD = 0.95  # of the score: a copy in a document that is shown already may stand for the best one
 
 # Marks of quoting, and lines that only say who is quoted.
-_QUOTED = re.compile(r"^[ \t]*>[>\s]*", re.MULTILINE)
+_QUOTED = re.compile(r"^[ \t]*>[> \t]*", re.MULTILINE)
 _ATTRIBUTION = re.compile(
     r"^.{0,200}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|schreef|escreveu)\b.{0,80}:\s*$", re.MULTILINE
 )
@@ -67,8 +67,8 @@ class _Words:
         self.found = found
         self.score = score
         text = found.text if found.text.isascii() else unicodedata.normalize("NFKC", found.text).replace("\u00ad", "")
-        if ">" in text and 2 * len(_QUOTED.findall(text)) > text.count("\n"):  # else it may mean "more than"
-            text = _QUOTED.sub("", _ATTRIBUTION.sub("", text))
+        if ">" in text:
+            text = _unquoted(text)
         if "-\n" in text:
             text = _BROKEN_WORD.sub("", text)
         self.written = _TOKEN.findall(text)
@@ -84,6 +84,13 @@ class _Words:
     def section(self) -> str:
         """The innermost heading below the document's own, which often names its version; "" where there is none."""
         return " ".join(self.found.headings[-1].casefold().split()) if len(self.found.headings) > 1 else ""
+
+
+def _unquoted(text: str) -> str:
+    """The text without marks of quoting, where most of its lines have one: else a sign may mean "more than"."""
+    told = _ATTRIBUTION.sub("", text).strip()
+    plain, marks = _QUOTED.subn("", told)
+    return plain if 2 * marks > len(told.splitlines()) else text
 
 
 def distinct(ranked: Sequence[tuple[Found, float]], wanted: int) -> Distinct:

@@ -21,6 +21,7 @@ class SearchKeywords(TypedDict, total=False):
     limit: int | None
     mode: Mode | str
     floor: float | None
+    vector_weight: float | None
     diversity: float | None
 
 
@@ -29,13 +30,15 @@ class SearchOptions:
     """How to search; each default is what measured best over several sets.
 
     `limit` is how many passages there are at most, `mode` which searches take part. A passage that scores less than
-    `floor` times what the best one does is left out. `diversity`, from 0 to 1, is how much it counts against a passage
-    that it resembles those before it.
+    `floor` times what the best one does is left out. `vector_weight`, from 0 to 1, is the vector's part in the fusion
+    of both searches; the words have the rest. `diversity`, from 0 to 1, is how much it counts against a passage that it
+    resembles those before it.
     """
 
     limit: int
     mode: Mode = Mode.HYBRID
     floor: float = 0.0
+    vector_weight: float = 0.4
     diversity: float = 0.0
 
     def __post_init__(self) -> None:
@@ -47,5 +50,7 @@ class SearchOptions:
         object.__setattr__(self, "mode", Mode(self.mode))
         if not 0 <= self.floor <= 1:
             raise errors.UsageProblem(f"The floor {self.floor} is not between 0 and 1.")
+        if not 0 <= self.vector_weight <= 1:
+            raise errors.UsageProblem(f"The vector's weight {self.vector_weight} is not between 0 and 1.")
         if not 0 <= self.diversity <= 1:
             raise errors.UsageProblem(f"The diversity {self.diversity} is not between 0 and 1.")
