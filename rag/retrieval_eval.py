@@ -84,7 +84,8 @@ def query_scores(dataset: Dataset, names: dict[str, str], search: Search) -> Ite
 
 def _query_score(query: Query, names: dict[str, str], search: Search) -> QueryScore:
     found = search(query.text, limit=_RANKED_HITS, floor=0.0)
-    ranked = list(dict.fromkeys(names[place.source] for hit in found for place in (hit, *hit.also)))
+    sources = (source for hit in found for source in (hit.source, *(place.source for place in hit.also)))
+    ranked = list(dict.fromkeys(names[source] for source in sources))
     span = None
     if query.spans:
         hits = search(query.text, limit=SPAN_HITS, floor=ANSWER_FLOOR)

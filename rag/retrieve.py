@@ -107,24 +107,29 @@ def joined(ranked: Sequence[tuple[Found, float]], limit: int, floor: float = 0.0
     least = floor * max((score for _, score in ranked), default=0.0)
     groups: list[tuple[list[Found], float]] = []
     for found, score in ranked[: 2 * limit]:
-        beside = next((group for group, _ in groups if _touches(group, found)), None)
-        if beside is not None:
-            if score >= _NEIGHBOURS_SHARE * least:
-                beside.append(found)
-                beside.sort(key=lambda member: (member.start, member.ordinal))
-        elif len(groups) < limit and score >= least:
-            groups.append(([found], score))
+        beside = [at for at, (group, _) in enumerate(groups) if _touch(group, [found])]
+        if not beside:
+            if len(groups) < limit and score >= least:
+                groups.append(([found], score))
+        elif score >= _NEIGHBOURS_SHARE * least:
+            group = groups[beside[0]][0]
+            group.append(found)
+            for at in reversed(beside[1:]):  # what it lies between
+                if _touch(group, groups[at][0]):
+                    group += groups.pop(at)[0]
+            group.sort(key=lambda member: (member.start, member.ordinal))
     return groups
 
 
-def _touches(group: Sequence[Found], found: Found) -> bool:
-    """Whether a chunk overlaps a group, or stands right before or behind it and the group has room for it."""
-    if group[0].document_id != found.document_id or group[0].page != found.page:
+def _touch(group: Sequence[Found], other: Sequence[Found]) -> bool:
+    """Whether two groups overlap, or one follows the other and they are small enough to be one."""
+    if (group[0].document_id, group[0].page) != (other[0].document_id, other[0].page):
         return False
-    if any(found.start < member.end and member.start < found.end for member in group):
+    if any(one.start < two.end and two.start < one.end for one in group for two in other):
         return True
-    ordinals = [member.ordinal for member in group]
-    return len(group) < _MOST_JOINED and found.ordinal in (min(ordinals) - 1, max(ordinals) + 1)
+    ordinals, others = [one.ordinal for one in group], [two.ordinal for two in other]
+    follows = min(ordinals) == max(others) + 1 or min(others) == max(ordinals) + 1
+    return follows and len(group) + len(other) <= _MOST_JOINED
 
 
 def _hit(
