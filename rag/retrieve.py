@@ -1,6 +1,7 @@
 """Two searches, one fusion, copies and neighbours merged: plain functions of their arguments."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy.typing as npt
 from rag.diversity import diverse
 from rag.duplicates import distinct, places
 from rag.search_options import Mode, SearchOptions
-from rag.store.search import Found, by_vector, by_words, chunk_vectors, similarities
-from rag.store.tables import Store
-from rag.types import Hit, enclosing
+from rag.store.schema import parsed_metadata
+from rag.store.search import Found, by_vector, by_words, chunk_vectors, passages
+from rag.store.tables import Outline, Store
+from rag.types import Hit, Place, enclosing
 
 _LEAST_POOL = 50
 _NEIGHBOURS_SHARE = 0.6  # of the floor: what goes on in the next chunk has fewer of the question's words
@@ -36,8 +38,7 @@ def retrieve(store: Store, question: str, vector: npt.NDArray[np.float32] | None
     if options.diversity:
         vectors = chunk_vectors(store, [chunk.id for chunk, _ in ranked])
         ranked = diverse(ranked, vectors, 2 * options.limit, options.diversity)
-    groups = joined(ranked, options.limit, options.floor)
-    return hits(store, groups, vector, found, unlike.copies)
+    return hits(store, joined(ranked, options.limit, options.floor), unlike.copies)
 
 
 def candidates(
@@ -45,27 +46,31 @@ def candidates(
 ) -> Candidates:
     """The chunks that either search finds, many more than there will be passages."""
     pool = max(_LEAST_POOL, 8 * options.limit)
-    near = by_vector(store, vector, pool) if vector is not None and options.mode is not Mode.WORDS else []
-    worded = by_words(store, question, pool) if options.mode is not Mode.VECTOR else []
+    with ThreadPoolExecutor(1) as beside:  # LanceDB searches outside of Python's lock
+        words = (
+            beside.submit(by_words, store, question, pool, vector=vector) if options.mode is not Mode.VECTOR else None
+        )
+        near = by_vector(store, vector, pool) if vector is not None and options.mode is not Mode.WORDS else []
+        worded = words.result() if words else []
     ranked = fused(near, worded, options.vector_weight, exhausted=len(worded) < pool)
     return Candidates(near, worded, ranked)
 
 
-def hits(
-    store: Store,
-    groups: Sequence[tuple[list[Found], float]],
-    vector: npt.NDArray[np.float32] | None,
-    found: Candidates,
-    copies: Mapping[str, Sequence[Found]],
-) -> list[Hit]:
-    """Groups of neighbouring chunks as passages with their texts, their similarity to the question, and where they
-    stand again: `copies` by the id of the chunk that they repeat."""
-    cosines = {chunk.id: chunk.score for chunk in found.near}
-    if vector is not None:
-        unknown = [chunk.id for group, _ in groups for chunk in group if chunk.id not in cosines]
-        cosines |= similarities(store, vector, unknown)
-    texts = store.texts(group[0].document_id for group, _ in groups)
-    return [_hit(store, group, score, texts, cosines, copies) for group, score in groups]
+def hits(store: Store, groups: Sequence[tuple[list[Found], float]], copies: Mapping[str, Sequence[Found]]) -> list[Hit]:
+    """Groups of neighbouring chunks as passages with their texts, their similarity to the question and their places.
+
+    `copies` are the chunks that say the same, by the id of the one that is shown.
+    """
+    found = passages(store, [group for group, _ in groups])
+    outlines = store.outlines()
+    known = {copy.document_id for group in copies.values() for copy in group} & outlines.keys()
+    sources = {id_: outlines[id_].source for id_ in known}
+    shown = []
+    for (group, score), passage in zip(groups, found, strict=True):
+        if passage is not None:
+            again = [copy for chunk in group for copy in copies.get(chunk.id, ()) if copy.document_id in sources]
+            shown.append(_hit(*passage, group, score, places(again, sources)))
+    return shown
 
 
 def fused(
@@ -132,32 +137,21 @@ def _touch(group: Sequence[Found], other: Sequence[Found]) -> bool:
     return follows and len(group) + len(other) <= _MOST_JOINED
 
 
-def _hit(
-    store: Store,
-    group: Sequence[Found],
-    score: float,
-    texts: Mapping[str, str],
-    cosines: Mapping[str, float],
-    copies: Mapping[str, Sequence[Found]],
-) -> Hit:
+def _hit(document: Outline, text: str, group: Sequence[Found], score: float, also: tuple[Place, ...]) -> Hit:
     first = group[0]
-    documents = store.documents()
-    document = documents[first.document_id]
-    start, end = first.start, max(found.end for found in group)
-    found_cosines = [cosines[found.id] for found in group if found.id in cosines]
-    again = [copy for found in group for copy in copies.get(found.id, ())]
+    similarities = [found.similarity for found in group if found.similarity is not None]
     return Hit(
         source=document.source,
         document_id=first.document_id,
         title=document.title,
         page=first.page,
         headings=first.headings,
-        start=start,
-        end=end,
-        text=texts[first.document_id][start:end],
+        start=first.start,
+        end=max(found.end for found in group),
+        text=text,
         score=round(score, 6),
-        similarity=max(found_cosines) if found_cosines else None,
-        also=places(again, {copy.document_id: documents[copy.document_id].source for copy in again}),
+        similarity=max(similarities) if similarities else None,
+        also=also,
         box=enclosing([found.box for found in group]),
-        metadata=document.metadata,
+        metadata=parsed_metadata(document.metadata),
     )

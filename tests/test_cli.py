@@ -91,7 +91,7 @@ def test_a_knowledge_base_through_all_its_commands(command_environment: dict[str
     assert "\x1b" not in plain.stdout
 
     status = json.loads(run(command_environment, "rag", "status", "--json").stdout)
-    assert (status["documents"], status["failed"], status["coverage"]["unindexed"]) == (2, 0, 0)
+    assert (status["documents"], status["failed"], status["coverage"]["words"]["unindexed"]) == (2, 0, 0)
     assert [row["source"] for row in lines(run(command_environment, "rag", "ls", "--json").stdout)] == [
         "docs/battery.md",
         "docs/cable.txt",

@@ -17,8 +17,8 @@ rag.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
-rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
-rag.store.adapter_file
+rag.store.names rag.store.schema rag.store.lance rag.store.tables
+rag.store.journal rag.store.write rag.store.search rag.store.upkeep rag.store.versions rag.store.adapter_file
 rag.cite rag.duplicates rag.diversity rag.retrieve
 rag.answer
 rag.knowledge_base
@@ -40,7 +40,8 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.adapt
+rag.cli.questions rag.cli.documents rag.cli.versions rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate
+rag.cli.adapt
 rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
@@ -54,7 +55,7 @@ MAY_USE_ENGINE = {
 DOORS: dict[str, str | tuple[str, ...]] = {
     "openai": "rag.lmstudio",
     "httpx2": ("rag.lmstudio", "ingest.fetch"),  # the model server, and pages that a user names
-    "lancedb": "rag.store",
+    "lancedb": "rag.store.lance",
     "pyarrow": "rag.store",
     "pydantic": "rag.lmstudio.schemas",
     "pydantic_core": "rag.lmstudio.schemas",

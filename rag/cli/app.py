@@ -10,6 +10,7 @@ import rag.cli.documents as documents
 import rag.cli.engine as engine
 import rag.cli.models as models
 import rag.cli.questions as questions
+import rag.cli.versions as versions
 from rag.cli.adapt import adapt
 from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
 from rag.cli.demo import demo
@@ -22,6 +23,8 @@ app = new_app(
 )
 for command in (questions.ask, questions.search, documents.status, documents.ls, documents.rm):
     app.command()(command)
+for command_of_versions in (versions.versions, versions.tag, versions.restore):
+    app.command()(command_of_versions)
 app.add_typer(models.app, name="models")
 app.add_typer(engine.app, name="engine")
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
-from rag.cli.common import DownloadOption, JsonOption, KbOption, TtlOption, console, knowledge_base, print_json
+from rag.cli.common import (
+    AtOption,
+    DownloadOption,
+    JsonOption,
+    KbOption,
+    TtlOption,
+    console,
+    knowledge_base,
+    print_json,
+)
 from rag.search_options import SearchKeywords
 from rag.types import Answer, Hit
 
@@ -29,6 +38,7 @@ ChatModelOption = Annotated[
 def ask(
     question: QuestionArgument,
     kb: KbOption = None,
+    at: AtOption = None,
     limit: LimitOption = None,
     diversity: DiversityOption = None,
     model: ChatModelOption = None,
@@ -40,7 +50,7 @@ def ask(
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
-    with knowledge_base(kb, chat_model=model, ttl_s=ttl, download=download) as base:
+    with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
             print_json(base.ask(_read(question), limit=limit, diversity=diversity).to_dict())
             return
@@ -50,6 +60,7 @@ def ask(
 def search(
     question: QuestionArgument,
     kb: KbOption = None,
+    at: AtOption = None,
     limit: LimitOption = None,
     mode: Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")] = "hybrid",
     diversity: DiversityOption = None,
@@ -61,7 +72,7 @@ def search(
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb, at) as base:
         hits = base.search(_read(question), limit=limit, mode=mode, diversity=diversity)
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})
