@@ -9,9 +9,10 @@ import numpy as np
 
 import rag.errors as errors
 from rag.adapter import Matrix, Vectors, adapted, learn
-from rag.evaluate import Question, Span, gold_span
+from rag.datasets import Question
+from rag.gold import gold_spans
 from rag.knowledge_base import KnowledgeBase
-from rag.metrics import interval
+from rag.metrics import Range, interval
 from rag.retrieve import retrieve
 from rag.search_options import Mode, SearchOptions
 from rag.store.search import by_vector, chunk_vectors
@@ -31,7 +32,7 @@ class Lesson:
 
     question: str
     vector: Vectors
-    gold: Span
+    gold: Range
     right: tuple[str, ...]
     near: tuple[str, ...]
 
@@ -89,21 +90,23 @@ def lessons(base: KnowledgeBase, questions: Sequence[Question]) -> Iterator[Less
             f"{len(answerable)} questions with a quote are too few to learn from; it takes {LEAST_QUESTIONS}, and a "
             "hundred are better."
         )
+    spans = gold_spans(base, answerable)
     rows: dict[str, list[dict[str, Any]]] = {}
     for question in answerable:
-        gold = gold_span(base, question)
-        if gold.source not in rows:
-            rows[gold.source] = base.store.chunk_rows(base.store.document(gold.source).id)
-        ids = tuple(row["id"] for row in rows[gold.source] if _shares(gold, row["start"], row["end"]))
-        if ids:
+        gold = spans[question.id]
+        source, start, end = gold
+        if source not in rows:
+            rows[source] = base.store.chunk_rows(base.store.document(source).id)
+        right = tuple(row["id"] for row in rows[source] if _shared(row, start, end))
+        if right:
             vector = base.embedder.embed_query(question.question)
             near = tuple(found.id for found in by_vector(base.store, vector, _NEAREST))
-            yield Lesson(question.question, vector, gold, ids, near)
+            yield Lesson(question.question, vector, gold, right, near)
 
 
-def _shares(gold: Span, start: int, end: int) -> bool:
-    common = min(end, gold.end) - max(start, gold.start)
-    return common > 0 and common >= _HALF * min(end - start, gold.end - gold.start)
+def _shared(row: dict[str, Any], start: int, end: int) -> bool:
+    common: int = min(row["end"], end) - max(row["start"], start)
+    return common > 0 and common >= _HALF * min(row["end"] - row["start"], end - start)
 
 
 def trial(base: KnowledgeBase, taught: Sequence[Lesson], advance: Callable[[], None]) -> Trial:
@@ -137,9 +140,8 @@ def _rank(base: KnowledgeBase, lesson: Lesson, vector: Vectors, mode: Mode) -> f
     return next((1 / rank for rank, hit in enumerate(hits, 1) if _holds(hit, lesson.gold)), 0.0)
 
 
-def _holds(hit: Hit, gold: Span) -> bool:
+def _holds(hit: Hit, gold: Range) -> bool:
+    source, start, end = gold
     places: tuple[Hit | Place, ...] = (hit, *hit.also)
-    common = (
-        min(place.end, gold.end) - max(place.start, gold.start) for place in places if place.source == gold.source
-    )
-    return max(common, default=0) >= _HALF * (gold.end - gold.start)
+    there = (place for place in places if place.source == source)
+    return max((min(place.end, end) - max(place.start, start) for place in there), default=0) >= _HALF * (end - start)

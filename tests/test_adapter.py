@@ -15,7 +15,7 @@ from test_cli import run
 import rag.errors as errors
 from rag.adapter import adapted, discounted, learn, rotation
 from rag.adapting import Figures, Trial, lessons, taught_turn, trial
-from rag.evaluate import Question, read_questions
+from rag.datasets import Question, read_questions
 from rag.knowledge_base import KnowledgeBase
 from rag.store.adapter_file import load_adapter, remove_adapter, save_adapter
 from rag.store.schema import Identity
@@ -112,9 +112,10 @@ def test_lessons_of_the_sample_through_the_search(sample_kb: KnowledgeBase) -> N
     taught = list(lessons(sample_kb, [question for question in questions if question.answerable][:20]))
     assert len(taught) == 20
     for lesson in taught[:5]:
-        rows = sample_kb.store.chunk_rows(sample_kb.store.document(lesson.gold.source).id)
+        source, start, end = lesson.gold
+        rows = sample_kb.store.chunk_rows(sample_kb.store.document(source).id)
         held = [row for row in rows if row["id"] in lesson.right]
-        assert any(row["start"] < lesson.gold.end and lesson.gold.start < row["end"] for row in held)
+        assert any(row["start"] < end and start < row["end"] for row in held)
     done: list[int] = []
     tried = trial(sample_kb, taught, lambda: done.append(1))
     assert len(done) == tried.questions == len(tried.vector.after) == 20

@@ -272,7 +272,19 @@ def test_doctor_says_what_is_well_and_what_is_not(
 @pytest.mark.parametrize(
     "command",
     [
-        *("rag", "rag ask", "rag search", "rag status", "rag ls", "rag rm", "rag doctor", "rag demo", "ingest"),
+        *(
+            "rag",
+            "rag eval",
+            "rag eval make",
+            "rag ask",
+            "rag search",
+            "rag status",
+            "rag ls",
+            "rag rm",
+            "rag doctor",
+            "rag demo",
+            "ingest",
+        ),
         *("rag models", "rag models ls", "rag models ps", "rag models load", "rag models unload", "rag models get"),
         *("rag engine", "rag engine start", "rag engine stop", "rag engine status", "rag engine logs"),
         *("rag engine tokens", "rag engine tokens create", "rag engine tokens list", "rag engine tokens revoke"),

@@ -22,7 +22,8 @@ rag.store.journal rag.store.write rag.store.search rag.store.upkeep rag.store.ve
 rag.cite rag.duplicates rag.diversity rag.retrieve
 rag.answer
 rag.knowledge_base
-rag.doctor rag.display rag.evaluate rag.retrieval_eval rag.adapting
+rag.doctor rag.display rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker
+rag.adapting
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
@@ -40,9 +41,8 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.documents rag.cli.versions rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate
-rag.cli.adapt
-rag.cli.app
+rag.cli.questions rag.cli.documents rag.cli.versions rag.cli.models rag.cli.engine rag.cli.demo
+rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it

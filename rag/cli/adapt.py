@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rag.adapting import Figures, Lesson, Trial
-    from rag.evaluate import Question
+    from rag.datasets import Question
     from rag.knowledge_base import KnowledgeBase
 
 
@@ -55,7 +55,7 @@ def _remove(base: "KnowledgeBase", json: bool) -> None:
 
 def _learn(base: "KnowledgeBase", path: Path, force: bool, json: bool) -> None:
     from rag.adapting import taught_turn
-    from rag.evaluate import read_questions
+    from rag.datasets import read_questions
     from rag.store.adapter_file import save_adapter
 
     taught, tried = _tried(base, read_questions(path))

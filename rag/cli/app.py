@@ -2,9 +2,10 @@
 
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import rag.cli.documents as documents
 import rag.cli.engine as engine
@@ -14,12 +15,24 @@ import rag.cli.versions as versions
 from rag.cli.adapt import adapt
 from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
 from rag.cli.demo import demo
+from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
+
+
+class Commands(TyperGroup):
+    """Commands, of which some have a name of two words beside another of one: `rag eval PATH`, `rag eval make`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Prefer the longer name; `rag eval ./make` is how to name a folder that is called so."""
+        two = " ".join(args[:2])
+        return (two, self.commands[two], args[2:]) if two in self.commands else super().resolve_command(ctx, args)
+
 
 app = new_app(
     "Ask your own documents on your own machine, with citations that have been checked.",
     no_args_is_help=True,
     epilog=EXIT_CODES,
+    cls=Commands,
 )
 for command in (questions.ask, questions.search, documents.status, documents.ls, documents.rm):
     app.command()(command)
@@ -57,6 +70,7 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
 
 app.command()(demo)
 app.command("eval")(evaluate)
+app.command("eval make")(make)
 app.command()(adapt)
 
 
