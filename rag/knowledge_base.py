@@ -17,7 +17,7 @@ from rag.types import Answer, Citation, Hit
 if TYPE_CHECKING:
     from rag.answer import Event
     from rag.lmstudio.chat import ChatModel
-    from rag.lmstudio.embeddings import Embedder, FloatVector
+    from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
     from rag.lmstudio.residency import LoadedModel
     from rag.select import Selection
     from rag.store.schema import DocumentRow, Identity, Origin
@@ -202,10 +202,24 @@ class KnowledgeBase:
 
         embedder = self.embedder
         if self._checked and self._checked[0] == made_with and self._checked[1] is embedder.model:
-            return embedder.embed_query(question)
-        vector = question_vector(self.path, made_with, embedder, question)
-        self._checked = (made_with, embedder.model)
-        return vector
+            vector = embedder.embed_query(question)
+        else:
+            vector = question_vector(self.path, made_with, embedder, question)
+            self._checked = (made_with, embedder.model)
+        return vector if self._adapter is None else self._adapter @ vector
+
+    @cached_property
+    def _adapter(self) -> "FloatMatrix | None":
+        """What `rag adapt` learnt for question vectors, unless it was for another index."""
+        from rag.store.adapter_file import load_adapter
+
+        try:
+            return load_adapter(self.store.path, self.store.identity)
+        except errors.KnowledgeBaseError as exc:
+            self.notify(
+                f"{exc} Searching without it; `rag adapt` learns one anew, `rag adapt --remove` ends this note."
+            )
+            return None
 
     def ask(self, question: str, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention."""
@@ -228,7 +242,8 @@ class KnowledgeBase:
         for event in answer_stream(question, hits, self.chat_model, answer_tokens=self.settings.answer_tokens):
             if isinstance(event, Answer):
                 timings = {"search": searched, **event.timings, "total": time.perf_counter() - began}
-                event = replace(event, citations=tuple(map(self._with_staleness, event.citations)), timings=timings)
+                citations = tuple(self._with_staleness(self._with_copies(citation)) for citation in event.citations)
+                event = replace(event, citations=citations, timings=timings)
             yield event
 
     def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
@@ -329,6 +344,13 @@ class KnowledgeBase:
         root, _, relative = source.partition("/")
         folder = self.store.roots().get(root)
         return folder / relative if folder is not None else None
+
+    def _with_copies(self, citation: Citation) -> Citation:
+        """A citation that says where its quote stands again, of the places where its passage or a part of it does."""
+        from rag.duplicates import quoted_again
+
+        again = [quoted_again(citation.quote, self.text(place.source), place) for place in citation.also]
+        return replace(citation, also=tuple(place for place in again if place is not None))
 
     def _with_staleness(self, citation: Citation) -> Citation:
         """Flag a citation whose file changed or vanished since. Costs a stat, and a hash where the time differs."""

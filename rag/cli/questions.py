@@ -30,6 +30,10 @@ LimitOption = Annotated[
     int | None, typer.Option("-n", "--limit", min=1, help="How many passages (default: 6).", show_default=False)
 ]
 ModeOption = Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")]
+DiversityOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="How much passages should differ from one another: 0 to 1.", show_default=False),
+]
 ChatModelOption = Annotated[
     str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
 ]
@@ -42,6 +46,7 @@ def ask(
     limit: LimitOption = None,
     where: WhereOption = None,
     path: PathOption = None,
+    diversity: DiversityOption = None,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
@@ -52,10 +57,11 @@ def ask(
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
+        how = SearchKeywords(limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity)
         if json:
-            print_json(base.ask(_read(question), limit=limit, where=all_of(where or ()), paths=path or ()).to_dict())
+            print_json(base.ask(_read(question), **how).to_dict())
             return
-        print_streamed(base, _read(question), limit=limit, where=all_of(where or ()), paths=path or ())
+        print_streamed(base, _read(question), **how)
 
 
 def search(
@@ -66,6 +72,7 @@ def search(
     where: WhereOption = None,
     path: PathOption = None,
     mode: ModeOption = "hybrid",
+    diversity: DiversityOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the passages that best fit a question.
@@ -75,7 +82,8 @@ def search(
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
     with knowledge_base(kb, at) as base:
-        hits = base.search(_read(question), limit=limit, mode=mode, where=all_of(where or ()), paths=path or ())
+        how = SearchKeywords(limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, mode=mode)
+        hits = base.search(_read(question), **how)
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})
         return
@@ -115,7 +123,7 @@ def _streamed(base: "KnowledgeBase", question: str, out: Any, **how: Unpack[Sear
 def hit_dict(hit: Hit) -> dict[str, object]:
     """The shape of a hit in `rag search --json`, which scripts may rely on."""
     values = asdict(hit)
-    names = ("source", "page", "headings", "start", "end", "text", "score", "similarity")
+    names = ("source", "page", "headings", "start", "end", "text", "score", "similarity", "also", "box", "metadata")
     return {name: values[name] for name in names}
 
 
