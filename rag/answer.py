@@ -288,6 +288,8 @@ def _marker(
                     end=hit.start + part.end,
                     quote=hit.text[part.start : part.end],
                     status=verdict.status,
+                    also=hit.also,
+                    box=hit.box,
                 )
             )
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)

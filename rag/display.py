@@ -4,8 +4,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rag.types import Answer, CitationStatus, Hit
+from rag.types import Answer, CitationStatus, Hit, Place
 
+_PLACES_SHOWN = 3
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _STYLE = {CitationStatus.VERIFIED: "green", CitationStatus.REPAIRED: "yellow", CitationStatus.UNVERIFIED: "red"}
 
@@ -66,6 +67,8 @@ def print_answer(console: Any, answer: Answer) -> None:
         if citation.stale:
             line.append(" (changed since it was indexed)", style="red")
         line.append(f"\n    “{one_line(citation.quote, 400)}”", style="dim")
+        if citation.also:
+            line.append(f"\n    {also_in(citation.also)}", style="dim")
         console.print(line, soft_wrap=True)
 
 
@@ -80,6 +83,15 @@ def print_hits(console: Any, hits: Sequence[Hit]) -> None:
             line.append(f"  {one_line(' > '.join(hit.headings), 80)}", style="dim")
         console.print(line, soft_wrap=True)
         console.print(Text(f"   {one_line(hit.text, 300)}"), soft_wrap=True)
+        if hit.also:
+            console.print(Text(f"   {also_in(hit.also)}", style="dim"), soft_wrap=True)
+
+
+def also_in(places: Sequence[Place]) -> str:
+    """Where a passage stands again, on one line: `also in: manual-2024.pdf p. 3, faq.html and 4 more`."""
+    locations = list(dict.fromkeys(one_line(place.location) for place in places))
+    more = f" and {len(locations) - _PLACES_SHOWN} more" if len(locations) > _PLACES_SHOWN else ""
+    return f"also in: {', '.join(locations[:_PLACES_SHOWN])}{more}"
 
 
 def print_table(

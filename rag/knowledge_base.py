@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from rag.answer import Event
     from rag.lmstudio.chat import ChatModel
     from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
-    from rag.store.schema import DocumentRow, Identity
+    from rag.lmstudio.residency import LoadedModel
+    from rag.select import Selection
+    from rag.store.schema import DocumentRow, Identity, Origin
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
     from rag.store.versions import Version
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 # 90.0/7.5/7.5: what is left out is seldom what was wanted, and a prompt is shorter by more than a third.
 ANSWER_FLOOR = 0.5
 
-_SIMILAR = 0.99  # cosine between a canary's vector then and now; another quantisation of one model still passes
+NOTHING_SELECTED = "the filter selects no document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class KnowledgeBase:
         self.path = Path(path) if path is not None else self.settings.kb
         self.version = version
         self.notify = notify
+        self._embedders: dict[str | None, Embedder] = {}  # by the model that was wanted; a rebuild brings another one
+        self._checked: tuple[Origin, LoadedModel] | None = None
 
     def __enter__(self) -> "KnowledgeBase":
         return self
@@ -76,9 +80,10 @@ class KnowledgeBase:
 
     def close(self) -> None:
         """Close the connections to the model server; they open again when needed."""
-        for name in ("embedder", "chat_model"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
+        while self._embedders:
+            self._embedders.popitem()[1].close()
+        if "chat_model" in self.__dict__:
+            self.__dict__.pop("chat_model").close()
 
     @cached_property
     def store(self) -> "Store":
@@ -90,21 +95,14 @@ class KnowledgeBase:
 
     def made(self) -> "Store":
         """The tables, made empty if there are none, for the embedding model that is set or found."""
-        from rag.store.schema import CANARY_TEXTS, Identity
+        from rag.identity import made_by
         from rag.store.tables import Store
 
         if not self.exists:
-            vectors = self.embedder.embed_documents(CANARY_TEXTS)
-            model, family = self.embedder.model, self.embedder.family
-            identity = Identity(
-                embedding_model=model.key,
-                quantization=model.quantization,
-                dimension=vectors.shape[1],
-                query_prefix=family.query_prefix,
-                document_prefix=family.document_prefix,
-                chunk_tokens=self.settings.chunk_tokens,
-            )
-            self.__dict__["store"] = Store.create(self.path, identity, vectors.tolist())
+            embedder = self.embedder
+            made_with = made_by(embedder, self.settings.chunk_tokens)
+            self.__dict__["store"] = Store.create(self.path, *made_with)
+            self._embedders = {made_with[0].embedding_model: embedder}
         return self.store
 
     @property
@@ -112,12 +110,13 @@ class KnowledgeBase:
         """Whether there is a knowledge base at the path."""
         return "store" in self.__dict__ or (self.path / "chunks.lance").is_dir()
 
-    @cached_property
+    @property
     def embedder(self) -> "Embedder":
         """What turns texts into vectors: the model that the index was made with, else the one that is set.
 
         Raises IdentityMismatch where the settings name another model than the index.
         """
+        from rag.identity import rebuild_command
         from rag.lmstudio.embeddings import Embedder
 
         wanted = self.settings.embedding_model
@@ -126,10 +125,13 @@ class KnowledgeBase:
             if wanted and wanted.lower() != made_with.lower():
                 raise errors.IdentityMismatch(
                     f"The knowledge base {self.path} was made with the embedding model {made_with}, not {wanted}. "
-                    f"Ask with {made_with}, or ingest into another --kb."
+                    f"Ask with {made_with}, or have its passages embedded by {wanted}: "
+                    f"{rebuild_command(self.path, wanted)}"
                 )
             wanted = made_with
-        return Embedder(self.settings, wanted, self.notify)
+        if wanted not in self._embedders:
+            self._embedders[wanted] = Embedder(self.settings, wanted, self.notify)
+        return self._embedders[wanted]
 
     @cached_property
     def chat_model(self) -> "ChatModel":
@@ -152,23 +154,72 @@ class KnowledgeBase:
 
     def search_by(self, question: str, options: SearchOptions) -> list[Hit]:
         """The passages that best fit a question, best first."""
-        from rag.retrieve import retrieve
-
         if not question.strip():
             raise errors.UsageProblem("The question is empty.")
-        store = self.store
-        vector = self._query_vector(question) if options.mode is not Mode.WORDS else None
-        return retrieve(store, question, vector, options)
+        selection = self.selection(options)
+        hits = self._retrieved(question, options, selection) if selection is None or selection.documents else []
+        if not hits and self._selects_nothing(selection):
+            self.notify(f"{NOTHING_SELECTED.capitalize()}; `rag ls` lists what there is.")
+        return hits
 
-    def _query_vector(self, question: str) -> "FloatVector":
-        vector = self.embedder.embed_query(question)
-        if vector.shape != (self.store.identity.dimension,):
-            raise errors.IdentityMismatch(
-                f"{self.embedder.model.key} makes vectors of {vector.size} dimensions, the index "
-                f"{self.path} holds {self.store.identity.dimension}. It was made "
-                "with another model of that name; ingest into a new --kb."
+    def selection(self, options: SearchOptions) -> "Selection | None":
+        """What the filters of the options select; None where they have none. Raises UsageProblem."""
+        from rag.select import select
+
+        if not options.where and not options.paths:
+            return None  # without reading what a search without filters has no use for
+        return select(self._rows(), options.where, options.paths)
+
+    def _selects_nothing(self, selection: "Selection | None") -> bool:
+        from rag.store.within import held
+
+        return selection is not None and not held(self.store, selection)
+
+    def _retrieved(self, question: str, options: SearchOptions, selection: "Selection | None") -> list[Hit]:
+        from rag.retrieve import retrieve
+
+        store = self.store
+        while True:
+            made_with = store.made_with()
+            try:
+                vector = self._query_vector(question, made_with) if options.mode is not Mode.WORDS else None
+                hits = retrieve(store, question, vector, options, selection)
+            except errors.KnowledgeBaseError:
+                if store.made_with() == made_with:
+                    raise
+            else:
+                if store.made_with() == made_with:
+                    return hits
+            # A rebuild has just put in vectors that this question's cannot be compared with: once more.
+
+    def query_vector(self, question: str) -> "FloatVector":
+        """The unit vector to search by. Raises IdentityMismatch, ServerError."""
+        return self._query_vector(question, self.store.made_with())
+
+    def _query_vector(self, question: str, made_with: "Origin") -> "FloatVector":
+        """The question's vector; the first time with a model, the canaries go along. Raises IdentityMismatch."""
+        from rag.identity import question_vector
+
+        embedder = self.embedder
+        if self._checked and self._checked[0] == made_with and self._checked[1] is embedder.model:
+            vector = embedder.embed_query(question)
+        else:
+            vector = question_vector(self.path, made_with, embedder, question)
+            self._checked = (made_with, embedder.model)
+        return vector if self._adapter is None else self._adapter @ vector
+
+    @cached_property
+    def _adapter(self) -> "FloatMatrix | None":
+        """What `rag adapt` learnt for question vectors, unless it was for another index."""
+        from rag.store.adapter_file import load_adapter
+
+        try:
+            return load_adapter(self.store.path, self.store.identity)
+        except errors.KnowledgeBaseError as exc:
+            self.notify(
+                f"{exc} Searching without it; `rag adapt` learns one anew, `rag adapt --remove` ends this note."
             )
-        return vector
+            return None
 
     def ask(self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention; if `strict`, without what no passage supports."""
@@ -180,25 +231,42 @@ class KnowledgeBase:
         self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
     ) -> "Generator[Event, None, None]":
         """What the model says as it says it, and at last the Answer; `answer_stream` tells what an interrupt does."""
-        from rag.answer import answer_stream
+        from rag.answer import NOT_IN_DOCUMENTS, answer_stream
 
         began = time.perf_counter()
-        hits = self.search_by(question, self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how)))
+        options = self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how))
+        hits = self.search_by(question, options)
         searched = time.perf_counter() - began
+        if not hits and self._selects_nothing(self.selection(options)):
+            yield Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED, timings={"search": searched})
+            return
 
         def finished(answer: Answer) -> Answer:
             timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}
-            return replace(answer, citations=tuple(map(self._with_staleness, answer.citations)), timings=timings)
+            citations = tuple(self._with_staleness(self._with_copies(citation)) for citation in answer.citations)
+            return replace(answer, citations=citations, timings=timings)
 
         answer_tokens = self.settings.answer_tokens
         yield from answer_stream(
             question, hits, self.chat_model, answer_tokens=answer_tokens, strict=strict, finish=finished
         )
 
-    def documents(self) -> "list[DocumentRow]":
-        """All documents, by source; a file that only holds others, as an archive does, is none."""
-        rows = self.store.documents().values()
-        return sorted((row for row in rows if row.revision or row.status != "ok"), key=lambda row: row.source)
+    def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
+        """All documents that the filters select, by source; a file that only holds others, as an archive, is none.
+
+        A condition on headings or pages selects the documents with a passage that fulfils it. Raises UsageProblem.
+        """
+        from rag.select import select
+        from rag.store.within import held
+
+        rows = self._rows()
+        if selection := select(rows, where, paths):
+            ids = held(self.store, selection)
+            rows = [row for row in rows if row.id in ids]
+        return sorted(rows, key=lambda row: row.source)
+
+    def _rows(self) -> "list[DocumentRow]":
+        return [row for row in self.store.documents().values() if row.revision or row.status != "ok"]
 
     def text(self, source: str) -> str:
         """The whole text of a document: what every offset in hits and citations counts in."""
@@ -282,23 +350,12 @@ class KnowledgeBase:
         folder = self.store.roots().get(root)
         return folder / relative if folder is not None else None
 
-    def check_canaries(self, now: "FloatMatrix | None" = None) -> None:
-        """Raise IdentityMismatch where the model now makes other vectors than when the index was made.
+    def _with_copies(self, citation: Citation) -> Citation:
+        """A citation that says where its quote stands again, of the places where its passage or a part of it does."""
+        from rag.duplicates import quoted_again
 
-        `now` are the canaries' vectors of today, where the caller has had them embedded along with other texts.
-        """
-        import numpy as np
-
-        from rag.store.schema import CANARY_TEXTS
-
-        then = np.array(self.store.canaries, np.float32)
-        if now is None:
-            now = self.embedder.embed_documents(CANARY_TEXTS)
-        if now.shape != then.shape or float((now * then).sum(axis=1).min()) < _SIMILAR:
-            raise errors.IdentityMismatch(
-                f"{self.embedder.model.key} makes other vectors today than when {self.path} was made: the model file, "
-                "its quantisation or its pooling changed. Load the former one, or ingest into a new --kb."
-            )
+        again = [quoted_again(citation.quote, self.text(place.source), place) for place in citation.also]
+        return replace(citation, also=tuple(place for place in again if place is not None))
 
     def _with_staleness(self, citation: Citation) -> Citation:
         """Flag a citation whose file changed or vanished since. Costs a stat, and a hash where the time differs."""

@@ -97,4 +97,5 @@ def _cost(n: int, hit: Hit) -> int:
 
 def _passage(n: int, hit: Hit) -> str:
     place = " > ".join(dict.fromkeys(part for part in (hit.source, hit.title, *hit.headings) if part))
-    return f"[{n}] ({place})\n{hit.text}"
+    again = ", ".join(dict.fromkeys(place.source for place in hit.also if place.source != hit.source))
+    return f"[{n}] ({place}{f'; also in {again}' if again else ''})\n{hit.text}"

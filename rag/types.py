@@ -2,11 +2,26 @@
 
 import html
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom on a page, in points from its top left corner
+
+
+def enclosing(boxes: Sequence[Box | None]) -> Box | None:
+    """The smallest box that holds all of them, None where there are none or one is not known."""
+    known = [box for box in boxes if box is not None]
+    if not known or len(known) < len(boxes):
+        return None
+    lefts, tops, rights, bottoms = zip(*known, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def location(source: str, page: int | None) -> str:
+    """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
+    return f"{source} p. {page}" if page else source
 
 
 class Kind(StrEnum):
@@ -79,11 +94,28 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a passage stands: `page` counts from 1, `start` and `end` are offsets into the document's text."""
+
+    source: str
+    page: int | None
+    start: int
+    end: int
+
+    @property
+    def location(self) -> str:
+        """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
+        return location(self.source, self.page)
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A contiguous slice of a document that a search found, best first in a list of hits.
 
     `score` lies between 0 and 1 and compares hits of one search only. `similarity` is the cosine between question
-    and passage, None where no vector search took place.
+    and passage, None where no vector search took place. `also` is where the passage, or a good part of it, stands again
+    in the same words. `box` is where on `page` it stands, None where the format does not say; `metadata` is the
+    document's.
     """
 
     source: str
@@ -96,11 +128,14 @@ class Hit:
     text: str
     score: float
     similarity: float | None = None
+    also: tuple[Place, ...] = ()
+    box: Box | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def location(self) -> str:
         """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
-        return f"{self.source} p. {self.page}" if self.page else self.source
+        return location(self.source, self.page)
 
 
 class CitationStatus(StrEnum):
@@ -116,7 +151,8 @@ class Citation:
     """The evidence for one or more sentences of an answer: `quote` is the document's text from `start` to `end`.
 
     `n` is the number in the answer's `[n]` markers, from 1. `stale` is True where the file changed or vanished after
-    it was indexed, None where that cannot be known.
+    it was indexed, None where that cannot be known. `also` is where the same words stand again, `box` where on `page`
+    the passage stands that holds them, None where the format does not say.
     """
 
     n: int
@@ -128,11 +164,13 @@ class Citation:
     quote: str
     status: CitationStatus
     stale: bool | None = None
+    also: tuple[Place, ...] = ()
+    box: Box | None = None
 
     @property
     def location(self) -> str:
         """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
-        return f"{self.source} p. {self.page}" if self.page else self.source
+        return location(self.source, self.page)
 
 
 class Cut(StrEnum):
@@ -193,6 +231,8 @@ class Answer:
                     "quote": c.quote,
                     "status": c.status.value,
                     "stale": c.stale,
+                    "also": [asdict(place) for place in c.also],
+                    "box": c.box,
                 }
                 for c in self.citations
             ],

@@ -11,13 +11,16 @@ from rag.cli.common import (
     DownloadOption,
     JsonOption,
     KbOption,
+    PathOption,
     TtlOption,
+    WhereOption,
     console,
     knowledge_base,
     print_json,
 )
 from rag.search_options import SearchKeywords
 from rag.types import Answer, Cut, Hit
+from rag.where import all_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +34,12 @@ QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes; 
 LimitOption = Annotated[
     int | None, typer.Option("-n", "--limit", min=1, help="How many passages (default: 6).", show_default=False)
 ]
+ModeOption = Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")]
+DiversityOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="How much passages should differ from one another: 0 to 1.", show_default=False),
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Leave out what no passage supports.")]
 ChatModelOption = Annotated[
     str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
 ]
@@ -41,7 +50,10 @@ def ask(
     kb: KbOption = None,
     at: AtOption = None,
     limit: LimitOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Leave out what no passage supports.")] = False,
+    where: WhereOption = None,
+    path: PathOption = None,
+    diversity: DiversityOption = None,
+    strict: StrictOption = False,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
@@ -52,11 +64,12 @@ def ask(
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
+        how = SearchKeywords(limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity)
         if json:
-            answer = _answered(base, _read(question), strict=strict, limit=limit)
+            answer = _answered(base, _read(question), strict=strict, **how)
             print_json(answer.to_dict())
         else:
-            answer = print_streamed(base, _read(question), strict=strict, limit=limit)
+            answer = print_streamed(base, _read(question), strict=strict, **how)
     if answer.cut is Cut.INTERRUPTED:
         raise typer.Exit(130)
 
@@ -66,17 +79,21 @@ def search(
     kb: KbOption = None,
     at: AtOption = None,
     limit: LimitOption = None,
-    mode: Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")] = "hybrid",
+    where: WhereOption = None,
+    path: PathOption = None,
+    mode: ModeOption = "hybrid",
+    diversity: DiversityOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the passages that best fit a question.
 
-    Example: rag search "torque of the mast clamp" -n 3
+    Example: rag search "torque of the mast clamp" -n 3 --path 'manuals/**/*.pdf'
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
     with knowledge_base(kb, at) as base:
-        hits = base.search(_read(question), limit=limit, mode=mode)
+        how = SearchKeywords(limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, mode=mode)
+        hits = base.search(_read(question), **how)
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})
         return
@@ -152,7 +169,7 @@ def _answered(
 def hit_dict(hit: Hit) -> dict[str, object]:
     """The shape of a hit in `rag search --json`, which scripts may rely on."""
     values = asdict(hit)
-    names = ("source", "page", "headings", "start", "end", "text", "score", "similarity")
+    names = ("source", "page", "headings", "start", "end", "text", "score", "similarity", "also", "box", "metadata")
     return {name: values[name] for name in names}
 
 
