@@ -157,11 +157,8 @@ def _asked(
     for attempt in range(_OVERFLOW_TRIES):
         draft.passages = packed(question, hits, room)
         try:
-            if not model.scale.known and draft.passages != list(hits):
-                # Something is left out, by an estimate: have this prompt counted. What is read of it is not read again.
-                for _ in model.stream(_messages(question, draft.passages), max_tokens=1):
-                    pass
-                room = model.scale.most(model.context_length - answer_tokens)
+            if attempt == 0 and not model.scale.known and draft.passages != list(hits):
+                room = _counted_room(question, draft.passages, model, answer_tokens, room)
                 draft.passages = packed(question, hits, room)
             with closing(model.stream(_messages(question, draft.passages), max_tokens=answer_tokens)) as deltas:
                 yield from deltas
@@ -170,6 +167,14 @@ def _asked(
             if draft.answer or draft.thought or attempt == _OVERFLOW_TRIES - 1:
                 raise
             room = _less(cost(question, draft.passages), str(exc), model, answer_tokens)
+
+
+def _counted_room(question: str, passages: Sequence[Hit], model: ChatModel, answer_tokens: int, room: int) -> int:
+    """Room for a prompt that begins like this one, which the server counts: what is read of it is not read again."""
+    for delta in model.stream(_messages(question, passages), max_tokens=1):
+        if tokens := delta.usage.get("prompt_tokens"):
+            room = cost(question, passages) + model.scale.more(model.context_length - answer_tokens - tokens)
+    return room
 
 
 def _less(counted: int, refusal: str, model: ChatModel, answer_tokens: int) -> int:

@@ -10,7 +10,7 @@ TEMPLATE_TOKENS = 64  # what a model's chat template adds
 _KEPT = 8  # prompts: texts of another language or kind cost otherwise
 _LEAST_COUNTED = 200  # tokens of ours, below which the template is too large a part
 _PLAUSIBLE = (0.2, 8.0)
-_MARGIN = 0.06  # after one prompt; after n of them, as the spread of a mean, by the root of n less
+_MARGIN = 0.1  # after one prompt; after n of them, as the spread of a mean, by the root of n less
 
 
 class TokenScale:
@@ -34,6 +34,10 @@ class TokenScale:
         if not self._ratios:
             return max(0, int((tokens - TEMPLATE_TOKENS) / UNKNOWN_RATIO))
         return max(0, int(tokens / self._bound))
+
+    def more(self, tokens: int) -> int:
+        """How many of ours may be added where so many of the model's are left: text of which nothing is known yet."""
+        return max(0, int(tokens / (max(self._ratios, default=1.0) * UNKNOWN_RATIO)))
 
     def cost(self, counted: int) -> int:
         """How many of the model's tokens a prompt takes at most that has so many by our count."""
