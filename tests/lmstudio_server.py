@@ -57,6 +57,7 @@ class FakeLMStudio:
     says: str = "The mast clamp bolts need 9 Nm."
     tokens: Callable[[str], int] | None = None  # counts prompts, tells usage, refuses overflow as llama.cpp does
     prompts: list[int] = field(default_factory=list)  # tokens of those that it took
+    waiting: threading.Event = field(default_factory=threading.Event)  # a stream has come to an event of the test's
     broken_off: threading.Event = field(default_factory=threading.Event)  # a client went away in the middle
     memory: int | None = None  # tokens of context that all instances together may have
     port: int = 0
@@ -81,8 +82,8 @@ class FakeLMStudio:
         """Answer the next request to a path with an error, after an instance has gone if one is named."""
         self.instead[path].append((status, {"error": error}, unload))
 
-    def stream(self, *events: str | None) -> None:
-        """Answer the next chat with these events, raw; None breaks the connection."""
+    def stream(self, *events: str | threading.Event | None) -> None:
+        """Answer the next chat with these events, raw; None breaks the connection, an Event is waited for."""
         self.instead["/v1/chat/completions"].append(events)
 
     def say(self, *pieces: str, finish: str = "stop", reasoning: str = "") -> None:
@@ -175,6 +176,10 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
                     self.close_connection = True
                     self.connection.close()
                     return
+                if isinstance(event, threading.Event):
+                    state.waiting.set()
+                    event.wait(20)
+                    continue
                 data = event.encode()
                 try:
                     self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")

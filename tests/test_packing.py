@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lmstudio_server import CHAT, FakeLMStudio, lm_studio
 
+import rag.errors as errors
 from rag.answer import answer_stream
 from rag.lmstudio.chat import ChatModel
 from rag.lmstudio.token_scale import TokenScale, stated_tokens
@@ -112,11 +113,6 @@ def four_letters(text: str) -> int:
     return len(re.findall(r"\d|[^\W\d]{1,4}|[^\w\s]|\s{2,}", text))
 
 
-def whole_words(text: str) -> int:
-    """One of a large vocabulary: less than our count."""
-    return len(re.findall(r"\w+|[^\w\s]+", text))
-
-
 def texts() -> list[Hit]:
     """Prose, tables, code and numbers in passages of 300 to 1,500 letters."""
     chance = random.Random(7)
@@ -142,13 +138,12 @@ def server() -> Iterator[FakeLMStudio]:
         yield running
 
 
-def share_used(server: FakeLMStudio, context: int, hits: list[Hit], budget: int, key: str = CHAT) -> list[float]:
-    """What each of three questions to a model that was never asked before uses of the room for its prompt."""
-    server.rows[key].instances = {key: context}
+def share_used(server: FakeLMStudio, context: int, hits: list[Hit], budget: int) -> list[float]:
+    """What each of two questions to a model that was never asked before uses of the room for its prompt."""
+    server.rows[CHAT].instances = {CHAT: context}
     used = []
-    alone = replace(server.settings, chat_context=context, chat_model=key)
-    with closing(ChatModel(alone)) as model:
-        for _ in range(3):
+    with closing(ChatModel(replace(server.settings, chat_context=context))) as model:
+        for _ in range(2):
             server.prompts.clear()
             *_, answer = answer_stream(QUESTION, hits, model, answer_tokens=budget)
             assert isinstance(answer, Answer)
@@ -156,16 +151,31 @@ def share_used(server: FakeLMStudio, context: int, hits: list[Hit], budget: int,
     return used
 
 
-@pytest.mark.parametrize("tokens", [four_letters, whole_words])
 @pytest.mark.parametrize("context", [2048, 4096, 8192, 32768])
-def test_no_context_is_exceeded_and_none_is_wasted(
-    server: FakeLMStudio, context: int, tokens: Callable[[str], int]
-) -> None:
-    server.tokens = tokens
-    for limit in (3, 12, 120):
-        for budget in (64, 512, 2048):
+def test_no_context_is_exceeded_and_none_is_wasted(server: FakeLMStudio, context: int) -> None:
+    for tokens in (four_letters, prompt_count):
+        server.tokens = tokens
+        for limit, budget in ((3, 512), (120, 64), (120, 2048)):
+            server.seen.clear()
             hits = HITS[:limit]
             enough = tokens(prompt(QUESTION, hits)) + 30 > context - min(budget, context // 2)
-            for used in share_used(server, context, hits, budget):
-                assert used <= 1
-                assert used >= 0.85 or not enough
+            used = share_used(server, context, hits, budget)
+            assert max(used) <= 1.03
+            assert min(used) >= 0.85 or not enough
+            assert len(server.bodies("/v1/chat/completions")) == 2 + enough, "none was refused"
+
+
+def test_a_tokenizer_unlike_ours_is_learnt_from_refusals(server: FakeLMStudio) -> None:
+    server.tokens = lambda text: 2 * len(text.split()) + len(text) // 2
+    server.seen.clear()
+    assert 0.7 < share_used(server, 2048, HITS, 512)[-1] <= 1
+    assert len(server.bodies("/v1/chat/completions")) <= 5
+
+
+def test_a_question_that_leaves_no_room_is_told(server: FakeLMStudio) -> None:
+    server.rows[CHAT].instances = {CHAT: 2048}
+    with (
+        closing(ChatModel(replace(server.settings, chat_context=2048))) as model,
+        pytest.raises(errors.UsageProblem, match="RAG_CHAT_CONTEXT"),
+    ):
+        list(answer_stream("Why? " * 2000, HITS[:2], model, answer_tokens=64))
