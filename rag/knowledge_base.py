@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import rag.errors as errors
 from rag.lmstudio.http import Notify, log_notice
-from rag.search_options import Mode, SearchKeywords, SearchOptions
+from rag.search_options import Expand, Mode, Rerank, SearchKeywords, SearchOptions
 from rag.settings import Settings, load_settings
 from rag.types import Answer, Citation, Hit
 
 if TYPE_CHECKING:
     from rag.answer import Event
+    from rag.cross_encoder import CrossEncoder
     from rag.lmstudio.chat import ChatModel
     from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
+    from rag.retrieve import Judge
     from rag.store.schema import DocumentRow, Identity
+    from rag.store.search import Found
     from rag.store.tables import Store
     from rag.store.upkeep import Coverage
 
@@ -129,17 +132,28 @@ class KnowledgeBase:
 
         return ChatModel(self.settings, notify=self.notify)
 
+    @cached_property
+    def cross_encoder(self) -> "CrossEncoder":
+        """What `rerank="cross"` judges with. Raises UsageProblem where the settings name none, or none that works."""
+        from rag.cross_encoder import CrossEncoder
+
+        if not self.settings.reranker:
+            raise errors.UsageProblem(
+                "No cross-encoder is set. RAG_RERANKER names a folder with its model.onnx and tokenizer.json."
+            )
+        return CrossEncoder(Path(self.settings.reranker))
+
     def search(self, question: str, **how: Unpack[SearchKeywords]) -> list[Hit]:
         """The passages that best fit a question, best first; `how` are the fields of SearchOptions.
 
-        Changes nothing; by `words` alone it needs no model server.
+        Changes nothing; by `words` alone, without `expand` and `rerank="llm"`, it needs no model server.
         """
         return self.search_by(question, self.options(**how))
 
     def options(self, **how: Unpack[SearchKeywords]) -> SearchOptions:
         """How to search: what is given here, else what the settings say. Raises UsageProblem."""
         given: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
-        return SearchOptions(**{"limit": self.settings.top_k, **given})
+        return SearchOptions(**{"limit": self.settings.top_k, "rerank": self.settings.rerank, **given})
 
     def search_by(self, question: str, options: SearchOptions) -> list[Hit]:
         """The passages that best fit a question, best first."""
@@ -147,19 +161,52 @@ class KnowledgeBase:
 
         if not question.strip():
             raise errors.UsageProblem("The question is empty.")
-        store = self.store
-        vector = self._query_vector(question) if options.mode is not Mode.WORDS else None
-        return retrieve(store, question, vector, options)
+        questions = [question, *self._other_questions(question, options)]
+        vectors = self._query_vectors(questions) if options.mode is not Mode.WORDS else [None] * len(questions)
+        (_, vector), *others = zip(questions, vectors, strict=True)
+        return retrieve(
+            self.store, question, vector, options, others=others, judge=self._judge(question, options.rerank)
+        )
 
-    def _query_vector(self, question: str) -> "FloatVector":
-        vector = self.embedder.embed_query(question)
-        if vector.shape != (self.store.identity.dimension,):
+    def _other_questions(self, question: str, options: SearchOptions) -> list[str]:
+        """What is searched for besides the question."""
+        from rag.rewrite import parts, variants
+
+        if options.expand is Expand.OFF:
+            return []
+        rewrite = variants if options.expand is Expand.VARIANTS else parts
+        others = rewrite(question, self.chat_model, seconds=self.settings.rerank_s, notify=self.notify)
+        return [other for other in others if other.casefold() != question.strip().casefold()]
+
+    def _judge(self, question: str, rerank: Rerank) -> "Judge | None":
+        """What gives the best candidates their marks."""
+        from rag.rerank import relevance
+
+        if rerank is Rerank.OFF:
+            return None
+
+        def judge(found: "Sequence[Found]") -> list[float | None]:
+            titles = {chunk.document_id: self.store.documents()[chunk.document_id].title for chunk in found}
+            passages = [
+                f"{' > '.join(dict.fromkeys((titles[chunk.document_id], *chunk.headings)))}: {chunk.text}"
+                for chunk in found
+            ]
+            seconds, notify = self.settings.rerank_s, self.notify
+            if rerank is Rerank.CROSS:
+                return self.cross_encoder.relevance(question, passages, seconds, notify)
+            return relevance(question, passages, self.chat_model, seconds, notify)
+
+        return judge
+
+    def _query_vectors(self, questions: Sequence[str]) -> "list[FloatVector]":
+        vectors = self.embedder.embed_queries(questions)
+        if vectors.shape[1] != self.store.identity.dimension:
             raise errors.IdentityMismatch(
-                f"{self.embedder.model.key} makes vectors of {vector.size} dimensions, the index "
+                f"{self.embedder.model.key} makes vectors of {vectors.shape[1]} dimensions, the index "
                 f"{self.path} holds {self.store.identity.dimension}. It was made "
                 "with another model of that name; ingest into a new --kb."
             )
-        return vector
+        return list(vectors)
 
     def ask(self, question: str, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention."""

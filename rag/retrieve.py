@@ -1,6 +1,6 @@
 """Two searches, one fusion, neighbours merged: plain functions of their arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,12 @@ from rag.types import Hit
 # beat reciprocal ranks at k = 60 and k = 10, and plain reciprocal ranks were at times worse than BM25 alone.
 VECTOR_WEIGHT = 0.4
 _LEAST_POOL = 50
+_JUDGED = 20  # candidates that a reranker is shown
+_JUDGEMENT_WEIGHT = 0.5
+_OTHERS_WEIGHT = 0.5  # of what other questions find; the question itself has 1
+
+Judge = Callable[[Sequence[Found]], Sequence[float | None]]
+"""Gives each candidate, best first, a mark from 0 to 1, or None where it cannot tell."""
 _NEIGHBOURS_SHARE = 0.6  # of the floor: what goes on in the next chunk has fewer of the question's words
 _MOST_JOINED = 3  # chunks that one passage may join: more would push other passages out of the context
 
@@ -28,10 +34,25 @@ class Candidates:
     ranked: list[tuple[Found, float]]
 
 
-def retrieve(store: Store, question: str, vector: npt.NDArray[np.float32] | None, options: SearchOptions) -> list[Hit]:
-    """The passages that best fit a question, best first. `vector` is the question's unit vector, None by words only."""
+def retrieve(
+    store: Store,
+    question: str,
+    vector: npt.NDArray[np.float32] | None,
+    options: SearchOptions,
+    *,
+    others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
+    judge: Judge | None = None,
+) -> list[Hit]:
+    """The passages that best fit a question, best first.
+
+    `vector` is the question's unit vector, None by words only; `others` are questions with their vectors to search for
+    besides. Where there is a `judge`, its marks count for the best candidates.
+    """
     found = candidates(store, question, vector, options)
-    groups = joined(found.ranked, options.limit, options.floor)
+    ranked = merged(found.ranked, [candidates(store, *other, options).ranked for other in others])
+    if judge is not None:
+        ranked = judged(ranked, judge)
+    groups = joined(ranked, options.limit, options.floor)
     return hits(store, groups, vector, found)
 
 
@@ -72,8 +93,12 @@ def fused(near: Sequence[Found], worded: Sequence[Found]) -> list[tuple[Found, f
         for found, scaled in zip(results, _scaled([found.score for found in results]), strict=True):
             by_id[found.id] = found
             scores[found.id] = scores.get(found.id, 0.0) + weight * scaled
-    order = sorted(scores, key=lambda id_: (-scores[id_], id_))
-    return [(by_id[id_], scores[id_]) for id_ in order]
+    return _ordered(by_id, scores)
+
+
+def _ordered(by_id: Mapping[str, Found], scores: Mapping[str, float]) -> list[tuple[Found, float]]:
+    """Best first; ties keep a fixed order, by id."""
+    return [(by_id[id_], scores[id_]) for id_ in sorted(scores, key=lambda id_: (-scores[id_], id_))]
 
 
 def _scaled(scores: Sequence[float]) -> list[float]:
@@ -82,6 +107,44 @@ def _scaled(scores: Sequence[float]) -> list[float]:
         return []
     low, high = min(scores), max(scores)
     return [(score - low) / (high - low) if high > low else 1.0 for score in scores]
+
+
+def merged(
+    ranked: Sequence[tuple[Found, float]], others: Sequence[Sequence[tuple[Found, float]]]
+) -> list[tuple[Found, float]]:
+    """A ranking with what other questions found: a chunk gains by the best score that any of them gives it.
+
+    The sum is scaled back to what one question gives.
+    """
+    if not others:
+        return list(ranked)
+    by_id = {found.id: found for results in (*others, ranked) for found, _ in results}
+    gains: dict[str, float] = {}
+    for results in others:
+        for found, score in results:
+            gains[found.id] = max(gains.get(found.id, 0.0), score)
+    own = {found.id: score for found, score in ranked}
+    total = {id_: (own.get(id_, 0.0) + _OTHERS_WEIGHT * gains.get(id_, 0.0)) / (1 + _OTHERS_WEIGHT) for id_ in by_id}
+    return _ordered(by_id, total)
+
+
+def judged(ranked: Sequence[tuple[Found, float]], judge: Judge) -> list[tuple[Found, float]]:
+    """A ranking whose best candidates are ordered by their scores and a judge's marks together.
+
+    A candidate without a mark counts as an average one, so that these keep their order; without any mark nothing
+    changes. Those that were not shown to the judge stay behind.
+    """
+    shown = ranked[:_JUDGED]
+    marks = judge([found for found, _ in shown])
+    given = [mark for mark in marks if mark is not None]
+    if not given:
+        return list(ranked)
+    average = sum(given) / len(given)
+    by_id = {found.id: found for found, _ in ranked}
+    scores = {found.id: (1 - _JUDGEMENT_WEIGHT) * score for found, score in ranked}
+    for (found, _), mark in zip(shown, marks, strict=True):
+        scores[found.id] += _JUDGEMENT_WEIGHT * (average if mark is None else mark)
+    return _ordered(by_id, scores)
 
 
 def joined(ranked: Sequence[tuple[Found, float]], limit: int, floor: float = 0.0) -> list[tuple[list[Found], float]]:

@@ -15,12 +15,30 @@ class Mode(StrEnum):
     WORDS = "words"
 
 
+class Rerank(StrEnum):
+    """Who judges the best passages once more."""
+
+    OFF = "off"
+    LLM = "llm"
+    CROSS = "cross"
+
+
+class Expand(StrEnum):
+    """Which other questions are searched for besides."""
+
+    OFF = "off"
+    VARIANTS = "variants"
+    PARTS = "parts"
+
+
 class SearchKeywords(TypedDict, total=False):
     """The fields of SearchOptions as keyword arguments; None stands for the default."""
 
     limit: int | None
     mode: Mode | str
     floor: float | None
+    rerank: Rerank | str | None
+    expand: Expand | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +46,24 @@ class SearchOptions:
     """How to search; each default is what measured best over several sets.
 
     `limit` is how many passages there are at most, `mode` which searches take part. A passage that scores less than
-    `floor` times what the best one does is left out.
+    `floor` times what the best one does is left out. `rerank` has the best candidates judged once more, by the chat
+    model or by the cross-encoder of the settings; `expand` has the chat model write other questions to search for.
     """
 
     limit: int
     mode: Mode = Mode.HYBRID
     floor: float = 0.0
+    rerank: Rerank = Rerank.OFF
+    expand: Expand = Expand.OFF
 
     def __post_init__(self) -> None:
-        """Take a mode by its name. Raises UsageProblem where a value cannot be."""
+        """Take choices by their names. Raises UsageProblem where a value cannot be."""
         if self.limit < 1:
             raise errors.UsageProblem(f"A search for {self.limit} passages finds none; the least is 1.")
-        if self.mode not in tuple(Mode):
-            raise errors.UsageProblem(f"{self.mode!r} is none of {', '.join(Mode)}.")
-        object.__setattr__(self, "mode", Mode(self.mode))
+        for name, kind in (("mode", Mode), ("rerank", Rerank), ("expand", Expand)):
+            given = getattr(self, name)
+            if given not in tuple(kind):
+                raise errors.UsageProblem(f"{given!r} is none of {', '.join(kind)}.")
+            object.__setattr__(self, name, kind(given))
         if not 0 <= self.floor <= 1:
             raise errors.UsageProblem(f"The floor {self.floor} is not between 0 and 1.")

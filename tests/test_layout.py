@@ -15,9 +15,10 @@ rag.errors
 rag.types rag.settings rag.tokens rag.sentences rag.metrics rag.datasets rag.search_options
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
-rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
+rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.formed rag.lmstudio.agent
+rag.lmstudio.client
 rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
-rag.cite rag.retrieve
+rag.cite rag.retrieve rag.rerank rag.rewrite rag.cross_encoder
 rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.evaluate rag.retrieval_eval
@@ -70,6 +71,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "orjson": ("rag.lmstudio", "ingest.frames"),
     "chardet": "ingest.formats.text",
     "pylatexenc": "ingest.formats.tex",
+    "onnxruntime": "rag.cross_encoder",
+    "tokenizers": "rag.cross_encoder",
     "xllamacpp": "rag.engine.worker",
     "huggingface_hub": "rag.engine.hub",
     "mcp": "rag.engine.integrations",

@@ -2,11 +2,12 @@
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
 from rag.cli.common import DownloadOption, JsonOption, KbOption, TtlOption, console, knowledge_base, print_json
+from rag.search_options import SearchKeywords
 from rag.types import Answer, Hit
 
 if TYPE_CHECKING:
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
 QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes; `-` reads it from standard input.")]
 LimitOption = Annotated[
     int | None, typer.Option("-n", "--limit", min=1, help="How many passages (default: 6).", show_default=False)
+]
+RerankOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Judge the best passages once more: by llm, the chat model, or cross, the model of $RAG_RERANKER, or off.",
+        show_default=False,
+    ),
+]
+ExpandOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Have the chat model ask in other words (variants), or for the parts of the question (parts), besides.",
+        show_default=False,
+    ),
 ]
 ChatModelOption = Annotated[
     str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
@@ -25,6 +40,8 @@ def ask(
     question: QuestionArgument,
     kb: KbOption = None,
     limit: LimitOption = None,
+    rerank: RerankOption = None,
+    expand: ExpandOption = None,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
@@ -36,9 +53,9 @@ def ask(
     """
     with knowledge_base(kb, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
-            print_json(base.ask(_read(question), limit=limit).to_dict())
+            print_json(base.ask(_read(question), limit=limit, rerank=rerank, expand=expand).to_dict())
             return
-        print_streamed(base, _read(question), limit)
+        print_streamed(base, _read(question), limit=limit, rerank=rerank, expand=expand)
 
 
 def search(
@@ -46,6 +63,9 @@ def search(
     kb: KbOption = None,
     limit: LimitOption = None,
     mode: Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")] = "hybrid",
+    rerank: RerankOption = None,
+    expand: ExpandOption = None,
+    model: ChatModelOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the passages that best fit a question.
@@ -54,8 +74,8 @@ def search(
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
-    with knowledge_base(kb) as base:
-        hits = base.search(_read(question), limit=limit, mode=mode)
+    with knowledge_base(kb, chat_model=model) as base:
+        hits = base.search(_read(question), limit=limit, mode=mode, rerank=rerank, expand=expand)
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})
         return
@@ -66,17 +86,17 @@ def search(
     print_hits(console(), hits)
 
 
-def print_streamed(base: "KnowledgeBase", question: str, limit: int | None = None) -> Answer:
+def print_streamed(base: "KnowledgeBase", question: str, **how: Unpack[SearchKeywords]) -> Answer:
     """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
     from rag.display import print_answer
 
     out = console()
-    answer = _streamed(base, question, limit, out) if out.is_terminal else base.ask(question, limit=limit)
+    answer = _streamed(base, question, out, **how) if out.is_terminal else base.ask(question, **how)
     print_answer(out, answer)
     return answer
 
 
-def _streamed(base: "KnowledgeBase", question: str, limit: int | None, out: Any) -> Answer:
+def _streamed(base: "KnowledgeBase", question: str, out: Any, **how: Unpack[SearchKeywords]) -> Answer:
     from rich.live import Live
     from rich.text import Text
 
@@ -84,7 +104,7 @@ def _streamed(base: "KnowledgeBase", question: str, limit: int | None, out: Any)
 
     draft = ""
     with Live(Text("…", style="dim"), console=out, transient=True, refresh_per_second=12) as live:
-        for event in base.ask_stream(question, limit=limit):
+        for event in base.ask_stream(question, **how):
             if isinstance(event, Answer):
                 return event
             draft = event.text if event.again else draft + event.text

@@ -73,8 +73,12 @@ class Embedder:
 
     def embed_query(self, text: str) -> FloatVector:
         """The unit vector for a question. Raises ServerError."""
-        vector: FloatVector = self._embed([text], self.family.query_prefix)[0]
+        vector: FloatVector = self.embed_queries([text])[0]
         return vector
+
+    def embed_queries(self, texts: Sequence[str]) -> FloatMatrix:
+        """Unit vectors for questions, shape (len(texts), dimension), in one request if they are few."""
+        return self._embed(texts, self.family.query_prefix)
 
     def _embed(self, texts: Sequence[str], prefix: str, estimates: Sequence[int] | None = None) -> FloatMatrix:
         if any(not text.strip() for text in texts):
