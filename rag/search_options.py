@@ -37,7 +37,9 @@ class SearchKeywords(TypedDict, total=False):
     limit: int | None
     mode: Mode | str
     floor: float | None
+    vector_weight: float | None
     rerank: Rerank | str | None
+    rerank_weight: float | None
     expand: Expand | str | None
 
 
@@ -46,14 +48,18 @@ class SearchOptions:
     """How to search; each default is what measured best over several sets.
 
     `limit` is how many passages there are at most, `mode` which searches take part. A passage that scores less than
-    `floor` times what the best one does is left out. `rerank` has the best candidates judged once more, by the chat
-    model or by the cross-encoder of the settings; `expand` has the chat model write other questions to search for.
+    `floor` times what the best one does is left out. `vector_weight`, from 0 to 1, is the vector's part in the fusion
+    of both searches; the words have the rest. `rerank` has the best candidates judged once more, by the chat model or
+    by the cross-encoder of the settings; `rerank_weight`, from 0 to 1, is the judge's part in their scores. `expand`
+    has the chat model write other questions to search for besides.
     """
 
     limit: int
     mode: Mode = Mode.HYBRID
     floor: float = 0.0
+    vector_weight: float = 0.4
     rerank: Rerank = Rerank.OFF
+    rerank_weight: float = 0.4
     expand: Expand = Expand.OFF
 
     def __post_init__(self) -> None:
@@ -67,3 +73,7 @@ class SearchOptions:
             object.__setattr__(self, name, kind(given))
         if not 0 <= self.floor <= 1:
             raise errors.UsageProblem(f"The floor {self.floor} is not between 0 and 1.")
+        if not 0 <= self.vector_weight <= 1:
+            raise errors.UsageProblem(f"The vector's weight {self.vector_weight} is not between 0 and 1.")
+        if not 0 <= self.rerank_weight <= 1:
+            raise errors.UsageProblem(f"The reranker's weight {self.rerank_weight} is not between 0 and 1.")

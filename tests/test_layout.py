@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
 rag.errors
-rag.types rag.settings rag.tokens rag.sentences rag.metrics rag.datasets rag.search_options
+rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.metrics rag.datasets rag.search_options
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.formed rag.lmstudio.agent
@@ -57,6 +57,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pydantic": "rag.lmstudio.schemas",
     "pydantic_core": "rag.lmstudio.schemas",
     "tiktoken": "rag.tokens",
+    "Stemmer": "rag.words",
+    "regex": "rag.words",
     "watchfiles": "ingest.watch",
     "unstructured": "ingest.formats.elements",
     "openpyxl": "ingest.formats.sheets",

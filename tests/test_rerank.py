@@ -47,7 +47,7 @@ def marks_of(server: FakeLMStudio, seconds: float = 120) -> tuple[list[float | N
 
 
 def test_marks_and_scores_count_both() -> None:
-    ranked = judged(ranking(1.0, 0.8, 0.2), lambda shown: [0.0, 1.0, 1.0])
+    ranked = judged(ranking(1.0, 0.8, 0.2), lambda shown: [0.0, 1.0, 1.0], 0.5)
     assert [(chunk.id, score) for chunk, score in ranked] == [
         ("01", pytest.approx(0.9)),
         ("02", pytest.approx(0.6)),
@@ -57,16 +57,17 @@ def test_marks_and_scores_count_both() -> None:
 
 def test_without_marks_nothing_changes() -> None:
     before = ranking(1.0, 0.8, 0.2)
-    assert judged(before, lambda shown: [None] * len(shown)) == before
+    assert judged(before, lambda shown: [None] * len(shown), 0.4) == before
 
 
 def test_candidates_without_a_mark_keep_their_order() -> None:
-    ranked = judged(ranking(1.0, 0.9, 0.8, 0.7), lambda shown: [0.5, None, None, 0.5])
+    ranked = judged(ranking(1.0, 0.9, 0.8, 0.7), lambda shown: [0.5, None, None, 0.5], 0.4)
     assert [chunk.id for chunk, _ in ranked] == ["00", "01", "02", "03"]
 
 
 def test_what_the_judge_was_not_shown_stays_behind() -> None:
-    ranked = judged(ranking(*(1 - n / 100 for n in range(30))), lambda shown: [0.0] * len(shown))
+    """Even where it alone decides and thinks nothing of what it saw."""
+    ranked = judged(ranking(*(1 - n / 100 for n in range(30))), lambda shown: [0.0] * len(shown), 1.0)
     assert [chunk.id for chunk, _ in ranked] == [f"{n:02}" for n in range(30)]
 
 
@@ -90,7 +91,7 @@ def test_passages_are_dealt_each_once_and_the_better_first(count: int) -> None:
 def test_a_model_that_favours_what_it_reads_first_changes_no_order() -> None:
     """As the demo's 0.5B model does: 3, 2, 1, 0 whatever it reads."""
     marks = {at: mark for hand in dealt(20) for at, mark in zip(hand, (3, 2, 1, 0, 0), strict=True)}
-    ranked = judged(ranking(*(1 - n / 50 for n in range(20))), lambda shown: [marks[n] / 3 for n in range(20)])
+    ranked = judged(ranking(*(1 - n / 50 for n in range(20))), lambda shown: [marks[n] / 3 for n in range(20)], 1.0)
     assert [chunk.id for chunk, _ in ranked] == [f"{n:02}" for n in range(20)]
 
 
@@ -180,12 +181,11 @@ def test_a_real_model_keeps_to_the_form(settings: Settings) -> None:
 
 @pytest.fixture
 def boats(server: FakeLMStudio, tmp_path: Path) -> Iterator[KnowledgeBase]:
-    """Four documents, of which words rank the one that answers third."""
+    """Three documents, of which words rank the one that answers second."""
     for name, text in {
-        "a": "The mast: how tall is the mast? The mast is tall.",
-        "b": "How tall is the mast of a boat?",
-        "c": "The mast has a height of 9 m.",
-        "d": "A mast, a boom and a sail; a rudder, a keel and a hull; an anchor and a rope.",
+        "a": "How tall is the mast? Nobody knows how tall.",
+        "b": "The mast has a height of 9 m, so tall it is.",
+        "c": "A mast, a boom and a sail; a rudder, a keel and a hull.",
     }.items():
         (tmp_path / f"{name}.txt").write_text(text)
     with KnowledgeBase(tmp_path / "boats.kb", settings=server.settings) as base:
@@ -198,18 +198,18 @@ def sources(base: KnowledgeBase, **how: Any) -> list[str]:
 
 
 def test_a_search_can_be_judged_by_the_chat_model(server: FakeLMStudio, boats: KnowledgeBase) -> None:
-    assert sources(boats) == ["a.txt", "b.txt", "c.txt", "d.txt"]
-    server.says = '{"marks": [0, 0, 3, 0]}'
-    assert sources(boats, rerank="llm")[0] == "c.txt"
+    assert sources(boats) == ["a.txt", "b.txt", "c.txt"]
+    server.says = '{"marks": [0, 3, 0]}'
+    assert sources(boats, rerank="llm") == ["b.txt", "a.txt", "c.txt"]
     prompt = server.bodies(CHATS)[0]["messages"][0]["content"]
-    assert "The mast has a height of 9 m." in prompt
+    assert "The mast has a height of 9 m" in prompt
 
 
 def test_the_settings_choose_a_reranker_and_a_call_can_do_without(server: FakeLMStudio, boats: KnowledgeBase) -> None:
-    server.says = '{"marks": [0, 0, 3, 0]}'
+    server.says = '{"marks": [0, 3, 0]}'
     boats.settings = replace(boats.settings, rerank="llm")
-    assert sources(boats)[0] == "c.txt"
-    assert sources(boats, rerank="off")[2] == "c.txt"
+    assert sources(boats)[0] == "b.txt"
+    assert sources(boats, rerank="off")[0] == "a.txt"
     with pytest.raises(errors.UsageProblem, match="none of off, llm, cross"):
         sources(boats, rerank="best")
 
@@ -217,7 +217,7 @@ def test_the_settings_choose_a_reranker_and_a_call_can_do_without(server: FakeLM
 def test_a_cross_encoder_judges_without_any_server(boats: KnowledgeBase, tmp_path: Path) -> None:
     model = write_cross_encoder(tmp_path / "model", ["height", "m", "9"])
     boats.settings = replace(boats.settings, reranker=str(model), host="127.0.0.1:9")
-    assert sources(boats, rerank="cross")[0] == "c.txt"
+    assert sources(boats, rerank="cross")[0] == "b.txt"
 
 
 def test_a_cross_encoder_reads_question_and_passage(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_chunks_without_their_row_do_not_count_and_are_swept(store: Store) -> No
     half = version("docs/a.md", "the new accumulator")
     from rag.store.write import _chunk_table
 
-    store.chunks_table.add(_chunk_table([half], store.chunks_table.schema))
+    store.chunks_table.add(_chunk_table([half], {half.row.id: "en"}, store.chunks_table.schema))
     assert by_words(store, "accumulator", 5) == []
     assert [found.text for found in by_words(store, "battery", 5)] == ["the old battery"]
     assert store.chunks_table.count_rows() == 2

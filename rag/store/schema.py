@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-FORMAT = 2  # raise it when a table changes so that an older program would read it wrongly
+FORMAT = 3  # raise it when a table changes so that an older program would read it wrongly
 
 _IDENTITY_KEY = b"lmstudio-rag.identity"
 _CANARIES_KEY = b"lmstudio-rag.canaries"
@@ -66,6 +66,7 @@ class DocumentRow:
     chunks: int
     indexed_at: int  # seconds since 1970
     part_of: str = ""
+    language: str = ""  # ISO 639-1, "" where it is not known
     metadata: dict[str, str] = field(default_factory=dict)
 
     def to_values(self) -> dict[str, Any]:
@@ -95,6 +96,7 @@ DOCUMENTS = pa.schema(
         pa.field("chunks", pa.int32(), nullable=False),
         pa.field("indexed_at", pa.int64(), nullable=False),
         pa.field("part_of", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
         pa.field("metadata", pa.string(), nullable=False),  # JSON, "" for none
         pa.field("text", pa.large_string(), nullable=False),
     ]
@@ -118,9 +120,8 @@ def chunks_schema(identity: Identity, canaries: list[list[float]]) -> pa.Schema:
             pa.field("box", pa.list_(pa.float32(), 4)),
             pa.field("headings", pa.list_(pa.string()), nullable=False),
             pa.field("context", pa.string(), nullable=False),
-            pa.field(
-                "searched", pa.string(), nullable=False
-            ),  # context and text, as embedded: what full-text search sees
+            pa.field("searched", pa.string(), nullable=False),  # context and text, as embedded
+            pa.field("words", pa.string(), nullable=False),  # theirs, stemmed: what full-text search sees
             pa.field("embedded_hash", pa.string(), nullable=False),
             pa.field("vector", pa.list_(pa.float32(), identity.dimension), nullable=False),
         ],

@@ -11,10 +11,12 @@ from lancedb.expr import col
 
 from rag.store.tables import Store, store_errors
 from rag.types import Box
+from rag.words import query_terms
 
 _FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
 # A word beyond these adds nothing to a ranking and a pasted page as a question must not cost minutes.
 _LONGEST_QUERY = 2000
+_MOST_LANGUAGES = 5  # each adds its own form of every word
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,12 @@ def by_vector(
 
 def by_words(store: Store, question: str, limit: int, documents: Sequence[str] | None = None) -> list[Found]:
     """The `limit` chunks that best match a question's words (BM25), best first; none where no word matches."""
-    if not question.strip():
+    words = query_terms(question[:_LONGEST_QUERY], store.languages()[:_MOST_LANGUAGES])
+    if not words:
         return []
     with store_errors(store.path):
         match: Any = lancedb.query.MatchQuery  # its generated signature hides which arguments have defaults
-        query = store.chunks_table.search(match(question[:_LONGEST_QUERY], "searched"), query_type="fts")
+        query = store.chunks_table.search(match(words, "words"), query_type="fts")
         return _found(store, query, limit, documents, "_score")
 
 

@@ -1,5 +1,6 @@
 """A knowledge base's tables on disk: open, create, and read documents."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,6 +15,10 @@ from lancedb.index import FTS
 import rag.errors as errors
 from rag.store.schema import DOCUMENTS, FORMAT, ROOTS, DocumentRow, Identity, chunks_schema, identity_of
 
+# The words come stemmed and without stop words (rag/words.py): the index has nothing to do but to part them.
+WORDS_INDEX = FTS(
+    base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False
+)
 _ROW_FIELDS = [name for name in DOCUMENTS.names if name != "text"]
 
 
@@ -70,7 +75,7 @@ class Store:
             documents = db.create_table("documents", schema=DOCUMENTS, mode="overwrite")
             roots = db.create_table("roots", schema=ROOTS, mode="overwrite")
             chunks = db.create_table("chunks", schema=chunks_schema(identity, canaries), mode="create")
-            chunks.create_index("searched", config=FTS())
+            chunks.create_index("words", config=WORDS_INDEX)
         return cls(path, db, documents, chunks, roots)
 
     def documents(self) -> dict[str, DocumentRow]:
@@ -81,6 +86,11 @@ class Store:
                 rows = self.documents_table.search().select(_ROW_FIELDS).to_arrow().to_pylist()
                 self._current = (version, {row["id"]: DocumentRow.from_values(row) for row in rows})
             return self._current[1]
+
+    def languages(self) -> list[str]:
+        """The languages of the documents, the commonest first."""
+        counts = Counter(row.language for row in self.documents().values() if row.chunks)
+        return [language for language, _ in counts.most_common()]
 
     def document(self, source: str) -> DocumentRow:
         """The document of a source. Raises DocumentNotFound."""

@@ -23,7 +23,7 @@ class Coverage:
 def coverage(store: Store) -> Coverage:
     """The full-text index's coverage."""
     with store_errors(store.path):
-        stats = store.chunks_table.index_stats("searched_idx")
+        stats = store.chunks_table.index_stats("words_idx")
     return (
         Coverage(stats.num_indexed_rows, stats.num_unindexed_rows)
         if stats

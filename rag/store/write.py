@@ -6,7 +6,7 @@ row is the commit mark. What a crash leaves behind is swept by a later writer.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from rag.store.names import digest, embedded_hash
 from rag.store.schema import DOCUMENTS, ROOTS, DocumentRow
 from rag.store.tables import Store, store_errors
 from rag.types import Chunk
+from rag.words import language_of, terms
 
 T = TypeVar("T")
 
@@ -98,7 +99,11 @@ class Writer:
         # A version with the revision that stands there already is the same text: only its row changes.
         new = [v for v in versions if v.row.id not in before or before[v.row.id].revision != v.row.revision]
         former = {v.row.id: before[v.row.id].revision for v in new if v.row.id in before and before[v.row.id].revision}
-        rows = [replace(v.row, chunks=len(v.chunks), indexed_at=now, status=OK, error="") for v in versions]
+        spoken = {v.row.id: language_of(v.text) for v in versions}
+        rows = [
+            replace(v.row, chunks=len(v.chunks), indexed_at=now, status=OK, error="", language=spoken[v.row.id])
+            for v in versions
+        ]
         texts = [version.text for version in versions]
         kept = self.store.texts(row.id for row, _ in failures if row.id in before and before[row.id].revision)
         for row, error in failures:
@@ -109,7 +114,7 @@ class Writer:
         self._sweep({(v.row.id, v.row.revision) for v in new} & self._orphans)
         with store_errors(store.path):
             if any(version.chunks for version in new):
-                store.chunks_table.add(_chunk_table(new, store.chunks_table.schema))
+                store.chunks_table.add(_chunk_table(new, spoken, store.chunks_table.schema))
             self._put_rows(rows, texts)
             self._remove_chunks({v.row.id: v.row.revision for v in new}, former)
 
@@ -243,7 +248,7 @@ def _blocks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     return (values[begin : begin + _BLOCK] for begin in range(0, len(values), _BLOCK))
 
 
-def _chunk_table(versions: Sequence[NewVersion], schema: pa.Schema) -> pa.Table:
+def _chunk_table(versions: Sequence[NewVersion], languages: Mapping[str, str], schema: pa.Schema) -> pa.Table:
     columns: dict[str, list[object]] = {name: [] for name in schema.names if name != "vector"}
     for version in versions:
         id_, revision = version.row.id, version.row.revision
@@ -261,6 +266,7 @@ def _chunk_table(versions: Sequence[NewVersion], schema: pa.Schema) -> pa.Table:
                 "headings": list(chunk.headings),
                 "context": chunk.context,
                 "searched": chunk.searched,
+                "words": terms(chunk.searched, languages[id_]),
                 "embedded_hash": embedded_hash(chunk),
             }
             for name, value in row.items():
