@@ -44,7 +44,8 @@ _WORD = re.compile(r"\w+(?:[-'’.]\w+)*")
 _BUILDING = frozenset(
     "a an the of in on at to for from by with about as and or not is are was were be been do does did has have had can "
     "could will would should may might must what which who whom whose when where why how that this these those there "
-    "it its than if much many long often far old any some all each also s t".split()
+    "it its than if much many long often far old any some all each also s t one ones he she his her they them their "
+    "so then please tell me more no yes i you we my your our there here".split()
 )
 
 
@@ -54,7 +55,7 @@ def standalone(
     """The question as it is understood without the conversation before it; `turns` have OpenAI's form.
 
     It is the question itself where there was no conversation, and where the model's rewriting cannot be trusted: it has
-    another form, came too late, lost a number, or has words that stand neither in the question nor in the turns.
+    another form, came too late, lost a word, or has words that stand neither in the question nor in the turns.
     Raises ServerError where there is no model to ask.
     """
     said = [_quoted(turn) for turn in turns[-_TURNS:] if str(turn.get("content") or "").strip()]
@@ -83,15 +84,18 @@ def parts(
 
 
 def faithful(rewritten: str, question: str, said: Sequence[str]) -> bool:
-    """Whether a rewriting has no word of its own, and keeps the question's numbers and names.
+    """Whether a rewriting has no word of its own, loses none of the question's, and does not just repeat what was said.
 
-    Another form of a known word is no new word: the beginnings of words are compared.
+    Words that a question is built with do not count. Another form of a known word is no new word: the beginnings of
+    words are compared.
     """
-    known = {_stem(word) for text in (question, *said) for word in _WORD.findall(text.casefold())}
-    words = _WORD.findall(rewritten.casefold())
-    invented = [word for word in words if word not in _BUILDING and _stem(word) not in known]
-    kept = {_stem(word.casefold()) for word in _WORD.findall(question)[1:] if word[0].isupper()} - _BUILDING
-    return not invented and _numbers(question) <= _numbers(rewritten) and kept <= {_stem(word) for word in words}
+    words = _content(rewritten)
+    repeats = any(rewritten.casefold().strip() in text.casefold() for text in said)
+    return not repeats and _content(question) <= words <= _content(" ".join((question, *said)))
+
+
+def _content(text: str) -> set[str]:
+    return {_stem(word) for word in _WORD.findall(text.casefold()) if word not in _BUILDING}
 
 
 def _stem(word: str) -> str:

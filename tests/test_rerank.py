@@ -1,6 +1,9 @@
 """Reranking: marks and scores together, and every way in which a model can fail to give marks."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -212,6 +215,15 @@ def test_the_settings_choose_a_reranker_and_a_call_can_do_without(server: FakeLM
     assert sources(boats, rerank="off")[0] == "a.txt"
     with pytest.raises(errors.UsageProblem, match="none of off, llm, cross"):
         sources(boats, rerank="best")
+
+
+def test_the_command_takes_a_reranker(server: FakeLMStudio, boats: KnowledgeBase) -> None:
+    server.says = '{"marks": [0, 3, 0]}'
+    environment = {**os.environ, "LMSTUDIO_HOST": boats.settings.host, "RAG_CHAT_MODEL": CHAT, "RAG_RERANK_S": "120"}
+    command = [sys.executable, "-c", "from rag.cli.app import main; main()", "search", QUESTION, "--mode", "words"]
+    asked = [*command, "--kb", str(boats.path), "--rerank", "llm", "--json"]
+    done = subprocess.run(asked, env=environment, capture_output=True, text=True, encoding="utf-8", check=True)
+    assert [hit["source"][-5:] for hit in json.loads(done.stdout)["hits"]] == ["b.txt", "a.txt", "c.txt"]
 
 
 def test_a_cross_encoder_judges_without_any_server(boats: KnowledgeBase, tmp_path: Path) -> None:

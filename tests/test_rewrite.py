@@ -51,15 +51,16 @@ def test_the_first_question_needs_no_model(server: FakeLMStudio, model: ChatMode
 @pytest.mark.parametrize(
     ("rewritten", "trusted"),
     [
-        ("How long is the motor of the Aurora 350 covered?", False),  # nobody spoke of a motor
-        ("How long is the battery of the Aurora 400 covered?", False),
-        ("How long is the battery covered for 12000 km?", False),  # the name is kept in a question that has one
-        ("Are 12000 km covered by the Aurora warranties?", True),
+        ("Does the warranty of the Aurora 350 cover 12000 km?", True),
+        ("Are 12000 km covered by the warranties of the Aurora?", True),
+        ("Does the warranty of the Aurora 350 cover the motor for 12000 km?", False),  # nobody spoke of a motor
+        ("Does the warranty of the Aurora 400 cover 12000 km?", False),
+        ("Does the warranty of the Aurora 350 cover it?", False),
+        ("How long is the warranty of the Aurora 350?", False),  # what the demo's 0.5B model wrote
     ],
 )
-def test_words_numbers_and_names_stay_what_they_were(rewritten: str, trusted: bool) -> None:
-    said = [str(turn["content"]) for turn in TURNS]
-    assert faithful(rewritten, "Does the Aurora cover 12000 km?", said) is trusted
+def test_a_rewriting_has_the_questions_words_and_none_of_its_own(rewritten: str, trusted: bool) -> None:
+    assert faithful(rewritten, "And does it cover 12000 km?", [str(turn["content"]) for turn in TURNS]) is trusted
 
 
 BAD = {
