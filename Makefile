@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench bench-ingest bench-crash eval constraints sample clean
+.PHONY: demo test check bench bench-ingest bench-latency bench-crash eval constraints sample clean
 
 demo: $(READY)
 	$(BIN)/rag demo
@@ -27,6 +27,10 @@ bench: $(READY)
 # Ingestion to the limit of a server of known speed, and under a hundred kills.
 bench-ingest: $(READY)
 	$(BIN)/python -m bench.ingest
+
+# Searches in 200,000 chunks beside LanceDB's own.
+bench-latency: $(READY)
+	$(BIN)/python -m bench.latency
 
 bench-crash: $(READY)
 	$(BIN)/python -m bench.crash --kills 100

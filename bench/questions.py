@@ -6,14 +6,17 @@ With `--retrieval` only what is found: the answers of 40 questions take minutes 
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.record import record
 from ingest.pipeline import ingest
 from rag.cli.demo import MODELS
-from rag.evaluate import answer_scores, answered, read_questions, retrieval_scores
+from rag.datasets import read_questions
+from rag.evaluate import answer_scores, answered
 from rag.knowledge_base import KnowledgeBase
+from rag.retrieval_eval import WAYS, own_queries, way_scores
 from rag.settings import load_settings
 
 DATA = Path(__file__).parents[1] / "data"
@@ -29,12 +32,9 @@ def main() -> None:
     ):
         ingest(DATA / "sample", into=base)
         figures: dict[str, Any] = {"models": MODELS, "chunks": base.status().chunks}
-        for mode in ("vector", "words", "hybrid"):
-
-            def search(question: str, mode: str = mode) -> list[Any]:
-                return base.search(question, limit=5, mode=mode)
-
-            figures[f"retrieval, {mode}"] = asdict(retrieval_scores(base, questions, search))
+        queries = own_queries(base, questions)
+        for way, how in WAYS.items():
+            figures[f"retrieval, {way}"] = way_scores(queries, partial(base.search, **how)).to_dict()
         if "--retrieval" not in sys.argv:
             answers = list(answered(base, questions))
             figures["answers"] = asdict(answer_scores(base, answers))

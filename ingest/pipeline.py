@@ -19,6 +19,7 @@ from rag.store.journal import Journal
 from rag.store.names import digest
 from rag.store.schema import CANARY_TEXTS, DocumentRow
 from rag.store.upkeep import tidy
+from rag.store.versions import record
 from rag.store.write import FAILED, OK, Writer, write_lock
 
 __all__ = ["FileStatus", "IngestReport", "Outcome", "Progress", "ReadOptions", "ingest"]
@@ -109,6 +110,7 @@ def ingest(
             Journal(writer.store.path, writer.store.identity).clear()
         if report.changed:
             tidy(writer.store, report.chunks)
+        record(writer.store)
     report.files = len(seen.files) + len(seen.skipped)
     report.seconds = time.perf_counter() - began
     return report

@@ -1,4 +1,4 @@
-"""Evaluation sets in the BEIR layout, with gold spans where a set has them."""
+"""Questions with known answers, as files have them: folders in the BEIR layout, and one's own questions in JSONL."""
 
 import csv
 import json
@@ -10,10 +10,39 @@ from typing import Any
 import rag.errors as errors
 from rag.metrics import Range
 
+GOLD = "gold"  # what a passage is called that holds a question's gold span
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question and its answer, which stands as `quote` in the document `source`; all "" where there is none.
+
+    `source` is the document's name in the knowledge base, or the end of that path. `start` and `end` say where in the
+    document's text the quote stood when the line was written; -1 where it does not say. `line` is where the question
+    stands in its file.
+    """
+
+    id: str
+    question: str
+    answer: str
+    source: str
+    quote: str
+    start: int = -1
+    end: int = -1
+    line: int = 0
+
+    @property
+    def answerable(self) -> bool:
+        """Whether the documents answer it."""
+        return bool(self.quote)
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question with the gains of the documents that answer it, and the ranges of text that do, where known."""
+    """A question with the gains of what answers it, and the ranges of text that do, where known.
+
+    Gains are by document, or, with `GOLD` as their only name, of the passages that hold a range whole.
+    """
 
     id: str
     text: str
@@ -26,17 +55,64 @@ class Dataset:
     """A folder of questions over documents.
 
     `source` is what to ingest: the folder `docs/`, or the file `corpus.jsonl` of one record a document. A document is
-    named by its file, with or without the suffix, or by its `_id`.
+    named by its file, with or without the suffix, or by its `_id`. `unanswerable` counts the questions that were left
+    out because no document is relevant to them.
     """
 
     name: str
     source: Path
     queries: tuple[Query, ...]
+    unanswerable: int
 
     @property
     def is_corpus(self) -> bool:
         """Whether the documents are records of one file."""
         return self.source.is_file()
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Questions from a JSONL file of {"id", "question" or "text", "answer", "source", "quote"}.
+
+    The last three may be null, and those without a quote count as unanswerable; "start" and "end" may say where the
+    quote stands. Raises SourceNotFound, or UsageProblem with the number of a line that is not of this form.
+    """
+    questions: list[Question] = []
+    lines: dict[str, int] = {}
+    for number, row in read_rows(path):
+        question = _question(path, number, row)
+        if question.id in lines:
+            raise errors.UsageProblem(
+                f"{path}, line {number}, repeats the id {question.id!r} of line {lines[question.id]}."
+            )
+        lines[question.id] = number
+        questions.append(question)
+    return questions
+
+
+def _question(path: Path, number: int, row: dict[str, Any]) -> Question:
+    words = {"question": row.get("question", row.get("text"))} | {
+        name: row.get(name) or "" for name in ("answer", "source", "quote")
+    }
+    wrong = [name for name, value in words.items() if not isinstance(value, str)]
+    places = {name: -1 if row.get(name) is None else row[name] for name in ("start", "end")}
+    wrong += [name for name, value in places.items() if not isinstance(value, int)]
+    if wrong or not words["question"].strip():
+        raise errors.UsageProblem(
+            f"{path}, line {number}, is no question: {', '.join(wrong) or 'question'} is missing or of the wrong kind. "
+            'A line is {"question": "…", "answer": "…", "source": "manual.pdf", "quote": "words of the document"}.'
+        )
+    if words["quote"].strip() and not words["source"].strip():
+        raise errors.UsageProblem(f"{path}, line {number}, has a quote and does not say the source that it stands in.")
+    return Question(
+        id=str(row.get("id", number)),
+        question=words["question"].strip(),
+        answer=words["answer"],
+        source=words["source"],
+        quote=words["quote"],
+        start=places["start"],
+        end=places["end"],
+        line=number,
+    )
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -56,16 +132,19 @@ def read_dataset(folder: Path) -> Dataset:
             raise errors.UsageProblem(f"{folder / 'qrels.tsv'}, line {number}, is no judgement: {exc!r}") from exc
     spans: dict[str, list[Range]] = {}
     if (folder / "spans.jsonl").is_file():
-        for row in _rows(folder / "spans.jsonl", "query_id", "doc", "start", "end"):
+        for _, row in read_rows(folder / "spans.jsonl", "query_id", "doc", "start", "end"):
             spans.setdefault(str(row["query_id"]), []).append((str(row["doc"]), int(row["start"]), int(row["end"])))
-    queries = []
-    for row in _rows(folder / "queries.jsonl", "_id", "text"):
+    queries: list[Query] = []
+    unanswerable = 0
+    for _, row in read_rows(folder / "queries.jsonl", "_id", "text"):
         id_ = str(row["_id"])
         if any(gain > 0 for gain in gains.get(id_, {}).values()):
             queries.append(Query(id_, str(row["text"]), gains[id_], tuple(spans.get(id_, ()))))
+        else:
+            unanswerable += 1
     if not queries:
         raise errors.UsageProblem(f"{folder} has no question with a relevant document in qrels.tsv.")
-    return Dataset(folder.resolve().name, _source(folder, queries), tuple(queries))
+    return Dataset(folder.resolve().name, _source(folder, queries), tuple(queries), unanswerable)
 
 
 def _source(folder: Path, queries: Sequence[Query]) -> Path:
@@ -88,16 +167,21 @@ def _table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise errors.SourceNotFound(f"{path} cannot be read ({exc.strerror}).") from exc
 
 
-def _rows(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                missing = [name for name in needed if name not in row]
-            except (ValueError, TypeError) as exc:
-                raise errors.UsageProblem(f"{path}, line {number}, is not a JSON object: {exc}") from exc
-            if missing:
-                raise errors.UsageProblem(f"{path}, line {number}, has no {', '.join(missing)}.")
-            yield row
+def read_rows(path: Path, *needed: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with the numbers of their lines."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as exc:
+        raise errors.SourceNotFound(f"{path} cannot be read ({exc.strerror}).") from exc
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as exc:
+            raise errors.UsageProblem(f"{path}, line {number}, is not a JSON object: {exc}") from exc
+        if not isinstance(row, dict):
+            raise errors.UsageProblem(f"{path}, line {number}, is not a JSON object: {str(row)[:80]}")
+        if missing := [name for name in needed if name not in row]:
+            raise errors.UsageProblem(f"{path}, line {number}, has no {', '.join(missing)}.")
+        yield number, row

@@ -80,11 +80,13 @@ def print_hits(console: Any, hits: Sequence[Hit]) -> None:
         console.print(Text(f"   {one_line(hit.text, 300)}"), soft_wrap=True)
 
 
-def print_table(console: Any, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(
+    console: Any, columns: Sequence[str], rows: Iterable[Sequence[object]], *, header_when_piped: bool = False
+) -> None:
     """A table on a terminal; lines of tab-separated values where the output is piped."""
     listed = [[printable(str(cell)) for cell in row] for row in rows]
     if not console.is_terminal:
-        for row in listed:
+        for row in [list(columns), *listed] if header_when_piped else listed:
             print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
         return
     from rich.table import Table

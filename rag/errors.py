@@ -21,7 +21,8 @@ RagError                       exit code 1
 │   ├── KnowledgeBaseMissing   there is none at that place
 │   ├── KnowledgeBaseBusy      another process writes to it
 │   ├── IdentityMismatch       it was made with another model or settings
-│   └── DocumentNotFound       it has no such document
+│   ├── DocumentNotFound       it has no such document
+│   └── VersionNotFound        it has no such version, or none any more
 ├── ParseError                 one document; becomes its outcome and does not end a run
 │   ├── UnsupportedFormat      no reader for this kind of file
 │   ├── UnreadableDocument     damaged, encrypted, or not what its name says
@@ -134,6 +135,10 @@ class IdentityMismatch(KnowledgeBaseError):
 
 class DocumentNotFound(KnowledgeBaseError):
     """The knowledge base has no such document."""
+
+
+class VersionNotFound(KnowledgeBaseError):
+    """The knowledge base has no such version or tag."""
 
 
 class ParseError(RagError):

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rag.store.schema import DocumentRow, Identity
     from rag.store.search import Found
     from rag.store.tables import Store
-    from rag.store.upkeep import Coverage
+    from rag.store.upkeep import Coverages
+    from rag.store.versions import Version
 
 # On Chroma's 472 questions, 5 passages, recall, precision and IoU of the gold excerpts go from 90.8/4.0/4.0 percent to
 # 90.0/7.5/7.5: what is left out is seldom what was wanted, and a prompt is shorter by more than a third.
@@ -34,7 +35,7 @@ _SIMILAR = 0.99  # cosine between a canary's vector then and now; another quanti
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a knowledge base holds. `bytes` is its size on disk, `coverage` that of its full-text index."""
+    """What a knowledge base holds. `bytes` is its size on disk, `coverage` that of its two indexes."""
 
     path: Path
     documents: int
@@ -42,7 +43,7 @@ class Status:
     chunks: int
     bytes: int
     identity: "Identity"
-    coverage: "Coverage"
+    coverage: "Coverages"
     roots: dict[str, Path]
 
 
@@ -51,13 +52,20 @@ class KnowledgeBase:
 
     Opens nothing until it is used: it may be made before there is anything at `path`. Safe inside a running event
     loop; searches may come from several threads. Every method raises RagError, as the most specific of its kinds.
+    With a `version`, a number or a tag, it is the knowledge base as it was, and nothing in it can be changed.
     """
 
     def __init__(
-        self, path: str | Path | None = None, *, settings: Settings | None = None, notify: Notify = log_notice
+        self,
+        path: str | Path | None = None,
+        *,
+        version: str | int | None = None,
+        settings: Settings | None = None,
+        notify: Notify = log_notice,
     ) -> None:
         self.settings = settings or load_settings()
         self.path = Path(path) if path is not None else self.settings.kb
+        self.version = version
         self.notify = notify
 
     def __enter__(self) -> "KnowledgeBase":
@@ -77,10 +85,11 @@ class KnowledgeBase:
 
     @cached_property
     def store(self) -> "Store":
-        """The tables. Raises KnowledgeBaseMissing."""
+        """The tables. Raises KnowledgeBaseMissing, VersionNotFound."""
         from rag.store.tables import Store
+        from rag.store.versions import open_version
 
-        return Store.open(self.path)
+        return Store.open(self.path) if self.version is None else open_version(self.path, self.version)
 
     def made(self) -> "Store":
         """The tables, made empty if there are none, for the embedding model that is set or found."""
@@ -170,26 +179,26 @@ class KnowledgeBase:
 
     def _other_questions(self, question: str, options: SearchOptions) -> list[str]:
         """What is searched for besides the question."""
-        from rag.rewrite import parts, variants
-
         if options.expand is Expand.OFF:
             return []
+        from rag.rewrite import parts, variants
+
         rewrite = variants if options.expand is Expand.VARIANTS else parts
         others = rewrite(question, self.chat_model, seconds=self.settings.rerank_s, notify=self.notify)
         return [other for other in others if other.casefold() != question.strip().casefold()]
 
     def _judge(self, question: str, rerank: Rerank) -> "Judge | None":
         """What gives the best candidates their marks."""
-        from rag.rerank import relevance
-
         if rerank is Rerank.OFF:
             return None
+        from rag.rerank import relevance
 
         def judge(found: "Sequence[Found]") -> list[float | None]:
-            titles = {chunk.document_id: self.store.documents()[chunk.document_id].title for chunk in found}
+            outlines = self.store.outlines()
+            titles = [outlines[chunk.document_id].title if chunk.document_id in outlines else "" for chunk in found]
             passages = [
-                f"{' > '.join(dict.fromkeys((titles[chunk.document_id], *chunk.headings)))}: {chunk.text}"
-                for chunk in found
+                f"{' > '.join(dict.fromkeys(filter(None, (title, *chunk.headings))))}\n{chunk.text}"
+                for title, chunk in zip(titles, found, strict=True)
             ]
             seconds, notify = self.settings.rerank_s, self.notify
             if rerank is Rerank.CROSS:
@@ -240,6 +249,7 @@ class KnowledgeBase:
 
     def remove(self, source: str) -> int:
         """Remove a document, or all below a folder; returns how many. Raises DocumentNotFound where there is none."""
+        from rag.store.versions import record
         from rag.store.write import Writer, write_lock
 
         below = source.rstrip("/") + "/"
@@ -252,7 +262,45 @@ class KnowledgeBase:
                     f"The knowledge base {self.path} has no document {source!r}. `rag ls` lists them."
                 )
             Writer(self.store).remove(row.id for row in rows)
+            record(self.store)
         return len(rows)
+
+    def versions(self) -> "list[Version]":
+        """What the knowledge base held after each command that changed it, oldest first: a week, and what is tagged."""
+        from rag.store.versions import versions
+
+        return versions(self.path)
+
+    def tag(self, name: str, version: str | int | None = None) -> "Version":
+        """Name a version, by default the present one, so that it is kept until the name is deleted.
+
+        Raises VersionNotFound, UsageProblem for a name that is taken or no name, KnowledgeBaseBusy.
+        """
+        from rag.store.tables import Store
+        from rag.store.versions import tag
+        from rag.store.write import write_lock
+
+        store = Store.open(self.path)  # before the lock, which would make a folder
+        with write_lock(self.path):
+            return tag(store, name, version)
+
+    def untag(self, name: str) -> None:
+        """Delete a tag. Its version goes when it is a week old. Raises VersionNotFound."""
+        from rag.store.tables import Store
+        from rag.store.versions import untag
+        from rag.store.write import write_lock
+
+        with write_lock(Store.open(self.path).path):
+            untag(self.path, name)
+
+    def restore(self, version: str | int) -> "Version":
+        """Make a version the present one, as a new version. Raises VersionNotFound, KnowledgeBaseBusy."""
+        from rag.store.versions import restore
+
+        made = restore(self.path, version)
+        self.close()
+        self.__dict__.pop("store", None)  # what is open may have been made with another model
+        return made
 
     def status(self) -> Status:
         """What the knowledge base holds, and how well its index covers it."""

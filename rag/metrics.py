@@ -38,9 +38,15 @@ def recall(ranked: Sequence[str], gains: Mapping[str, float], k: int) -> float:
     return len(relevant & set(ranked[:k])) / len(relevant) if relevant else 0.0
 
 
+def first_rank(ranked: Sequence[str], gains: Mapping[str, float]) -> int | None:
+    """The rank of the first relevant document, from 1; None where there is none."""
+    return next((rank for rank, id_ in enumerate(ranked, 1) if gains.get(id_, 0) > 0), None)
+
+
 def reciprocal_rank(ranked: Sequence[str], gains: Mapping[str, float]) -> float:
     """1 by the rank of the first relevant document, 0 where there is none."""
-    return next((1 / rank for rank, id_ in enumerate(ranked, 1) if gains.get(id_, 0) > 0), 0.0)
+    rank = first_rank(ranked, gains)
+    return 1 / rank if rank else 0.0
 
 
 def span_score(retrieved: Sequence[Range], gold: Sequence[Range]) -> SpanScore:

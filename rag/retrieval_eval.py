@@ -1,15 +1,29 @@
-"""An evaluation set through a knowledge base: how well each way of searching ranks documents and finds spans."""
+"""Questions through a knowledge base: how well each way of searching ranks what answers them and finds gold spans."""
 
-from collections.abc import Iterator, Sequence
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Protocol
 
 import rag.errors as errors
-from rag.datasets import Dataset, Query
+from rag.datasets import GOLD, Dataset, Query, Question
+from rag.gold import gold_spans
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
-from rag.metrics import SpanScore, interval, ndcg, recall, reciprocal_rank, span_score
+from rag.metrics import first_rank, interval, ndcg, recall, reciprocal_rank, span_score
+from rag.search_options import Mode, SearchKeywords
 from rag.types import Hit
+
+DEFAULT = "default"
+# Each way of searching that an ablation compares, by its name, as it differs from the default. All are as fast as it;
+# what asks the chat model is compared where the user asks for it by `--with`.
+WAYS: dict[str, SearchKeywords] = {DEFAULT: {}, "vector": {"mode": Mode.VECTOR}, "words": {"mode": Mode.WORDS}}
+
+SPAN_HITS = 5  # passages that the span measures look at, as in Chroma's table
+_DOCUMENT_HITS = 100  # passages, so that 20 different documents are among them
+_PASSAGE_HITS = 20
+_SHOWN_HITS = 3
 
 
 class Search(Protocol):
@@ -19,36 +33,73 @@ class Search(Protocol):
         """At most `limit` hits, without those that score less than `floor` times the best."""
 
 
-SPAN_HITS = 5  # passages that the span measures look at, as in Chroma's table
-_RANKED_HITS = 100  # so that 20 different documents are among them
-
-
 @dataclass(frozen=True, slots=True)
 class QueryScore:
-    """One question's measures; `span` is None where the set has no gold spans for it."""
+    """One question's measures by their names; those of spans only where the question has gold spans.
 
-    id: str
-    ndcg_at_10: float
-    recall_at_3: float
-    recall_at_5: float
-    recall_at_20: float
-    reciprocal_rank: float
-    span: SpanScore | None
+    `rank` is that of the first document, or passage, that answers it; None where none is among those looked at.
+    `found` are the first passages.
+    """
+
+    query: Query
+    measures: dict[str, float]
+    rank: int | None
+    found: tuple[Hit, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class SetScores:
-    """A way of searching on a whole set: the mean of each measure and the 95 % interval of that mean."""
+class WayScores:
+    """A way of searching on all questions: each measure's mean, the 95 % interval of that mean, and what it cost.
 
-    queries: int
+    `seconds` and `chat_requests` are means for one search.
+    """
+
+    scores: tuple[QueryScore, ...]
     means: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    seconds: float
+    chat_requests: float
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of `rag eval --json`, which scripts may rely on; fractions from 0 to 1."""
-        rounded = {name: round(mean, 6) for name, mean in self.means.items()}
-        bounds = {name: [round(low, 6), round(high, 6)] for name, (low, high) in self.intervals.items()}
-        return {"queries": self.queries, **rounded, "intervals": bounds}
+        return {
+            **{name: round(mean, 6) for name, mean in self.means.items()},
+            "intervals": {name: [round(low, 6), round(high, 6)] for name, (low, high) in self.intervals.items()},
+            "cost": {"seconds": round(self.seconds, 4), "chat_requests": round(self.chat_requests, 3)},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much a measure is higher than another way's, question by question, with the 95 % interval of the mean."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def sign(self) -> str:
+        """`+` or `-` where the interval leaves out zero, else nothing: too few questions to tell."""
+        return "+" if self.low > 0 else "-" if self.high < 0 else ""
+
+
+def sampled(queries: Sequence[Query], most: int | None) -> tuple[Query, ...]:
+    """At most so many of the questions, in their order, and the same ones at each call."""
+    if most is None or most >= len(queries):
+        return tuple(queries)
+    chosen = random.Random(0).sample(range(len(queries)), most)  # noqa: S311  a sample, not a secret
+    return tuple(queries[at] for at in sorted(chosen))
+
+
+def own_queries(base: KnowledgeBase, questions: Sequence[Question]) -> tuple[Query, ...]:
+    """One's own questions as they are measured: by the passages that hold the gold quote whole.
+
+    Questions without a quote are left out. Raises UsageProblem where none is left, or a quote cannot be found.
+    """
+    spans = gold_spans(base, questions)
+    if not spans:
+        raise errors.UsageProblem("None of the questions has a quote of the document that answers it.")
+    return tuple(Query(q.id, q.question, {GOLD: 1.0}, (spans[q.id],)) for q in questions if q.id in spans)
 
 
 def document_names(base: KnowledgeBase, dataset: Dataset) -> dict[str, str]:
@@ -76,45 +127,70 @@ def document_names(base: KnowledgeBase, dataset: Dataset) -> dict[str, str]:
     return names
 
 
-def query_scores(dataset: Dataset, names: dict[str, str], search: Search) -> Iterator[QueryScore]:
-    """Every question of the set: documents ranked as a search does, spans as they are found for an answer."""
-    for query in dataset.queries:
-        yield _query_score(query, names, search)
+def way_scores(
+    queries: Sequence[Query],
+    search: Search,
+    *,
+    names: Mapping[str, str] | None = None,
+    chat_requests: Callable[[], int] = lambda: 0,
+    track: Callable[[Sequence[Query]], Iterator[Query]] = iter,
+) -> WayScores:
+    """Measure one way of searching: what it ranks, and the spans it finds as for an answer.
 
-
-def _query_score(query: Query, names: dict[str, str], search: Search) -> QueryScore:
-    ranked = list(dict.fromkeys(names[hit.source] for hit in search(query.text, limit=_RANKED_HITS, floor=0.0)))
-    span = None
-    if query.spans:
-        hits = search(query.text, limit=SPAN_HITS, floor=ANSWER_FLOOR)
-        span = span_score([(names[hit.source], hit.start, hit.end) for hit in hits], query.spans)
-    return QueryScore(
-        id=query.id,
-        ndcg_at_10=ndcg(ranked, query.gains, 10),
-        recall_at_3=recall(ranked, query.gains, 3),
-        recall_at_5=recall(ranked, query.gains, 5),
-        recall_at_20=recall(ranked, query.gains, 20),
-        reciprocal_rank=reciprocal_rank(ranked, query.gains),
-        span=span,
-    )
-
-
-def set_scores(scores: Sequence[QueryScore]) -> SetScores:
-    """The means over all questions, each with its interval."""
-    values: dict[str, list[float]] = {
-        "ndcg@10": [score.ndcg_at_10 for score in scores],
-        "recall@3": [score.recall_at_3 for score in scores],
-        "recall@5": [score.recall_at_5 for score in scores],
-        "recall@20": [score.recall_at_20 for score in scores],
-        "mrr": [score.reciprocal_rank for score in scores],
-    }
-    spans = [score.span for score in scores if score.span is not None]
-    if spans:
-        values["span_recall"] = [span.recall for span in spans]
-        values["span_precision"] = [span.precision for span in spans]
-        values["span_iou"] = [span.iou for span in spans]
-    return SetScores(
-        queries=len(scores),
-        means={name: fmean(of) if of else 0.0 for name, of in values.items()},
+    `names` are the judgements' names of documents by their source; `chat_requests` counts those made so far.
+    """
+    search(queries[0].text, limit=SPAN_HITS, floor=ANSWER_FLOOR)  # loads what is not loaded, outside of the figures
+    before, began = chat_requests(), time.perf_counter()
+    scores = tuple(_query_score(query, names or {}, search) for query in track(queries))
+    searches = sum(2 if query.spans else 1 for query in queries)
+    values: dict[str, list[float]] = {}
+    for score in scores:
+        for name, value in score.measures.items():
+            values.setdefault(name, []).append(value)
+    return WayScores(
+        scores,
+        means={name: fmean(of) for name, of in values.items()},
         intervals={name: interval(of) for name, of in values.items()},
+        seconds=(time.perf_counter() - began) / searches,
+        chat_requests=(chat_requests() - before) / searches,
     )
+
+
+def differences(way: WayScores, default: WayScores) -> dict[str, Difference]:
+    """By how much each measure of a way is higher than the default's on the same questions."""
+    found = {}
+    for name in way.means:
+        pairs = [
+            (mine.measures[name], its.measures[name])
+            for mine, its in zip(way.scores, default.scores, strict=True)
+            if name in mine.measures
+        ]
+        changes = [mine - its for mine, its in pairs]
+        found[name] = Difference(fmean(changes), *interval(changes))
+    return found
+
+
+def _query_score(query: Query, names: Mapping[str, str], search: Search) -> QueryScore:
+    by_passage = GOLD in query.gains
+    hits = search(query.text, limit=_PASSAGE_HITS if by_passage else _DOCUMENT_HITS, floor=0.0)
+    if by_passage:
+        called = [GOLD if _holds(hit, query) else f"{hit.source} {hit.start}" for hit in hits]
+    else:
+        called = [names.get(hit.source, hit.source) for hit in hits]
+    ranked = list(dict.fromkeys(called))
+    measures = {
+        "ndcg@10": ndcg(ranked, query.gains, 10),
+        "recall@3": recall(ranked, query.gains, 3),
+        "recall@5": recall(ranked, query.gains, 5),
+        "recall@20": recall(ranked, query.gains, 20),
+        "mrr": reciprocal_rank(ranked, query.gains),
+    }
+    if query.spans:
+        close = search(query.text, limit=SPAN_HITS, floor=ANSWER_FLOOR)
+        span = span_score([(names.get(hit.source, hit.source), hit.start, hit.end) for hit in close], query.spans)
+        measures |= {"span_recall": span.recall, "span_precision": span.precision, "span_iou": span.iou}
+    return QueryScore(query, measures, first_rank(ranked, query.gains), tuple(hits[:_SHOWN_HITS]))
+
+
+def _holds(hit: Hit, query: Query) -> bool:
+    return any(hit.source == source and hit.start <= start and end <= hit.end for source, start, end in query.spans)

@@ -1,14 +1,15 @@
 """Two searches, one fusion, neighbours merged: plain functions of their arguments."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from rag.search_options import Mode, SearchOptions
-from rag.store.search import Found, by_vector, by_words, similarities
-from rag.store.tables import Store
+from rag.store.search import Found, by_vector, by_words, passages
+from rag.store.tables import Outline, Store
 from rag.types import Hit
 
 _LEAST_POOL = 50
@@ -49,7 +50,7 @@ def retrieve(
     if judge is not None:
         ranked = judged(ranked, judge, options.rerank_weight)
     groups = joined(ranked, options.limit, options.floor)
-    return hits(store, groups, vector, found)
+    return hits(store, groups)
 
 
 def candidates(
@@ -57,25 +58,24 @@ def candidates(
 ) -> Candidates:
     """The chunks that either search finds, many more than there will be passages."""
     pool = max(_LEAST_POOL, 8 * options.limit)
-    near = by_vector(store, vector, pool) if vector is not None and options.mode is not Mode.WORDS else []
-    worded = by_words(store, question, pool) if options.mode is not Mode.VECTOR else []
+    with ThreadPoolExecutor(1) as beside:  # LanceDB searches outside of Python's lock
+        words = (
+            beside.submit(by_words, store, question, pool, vector=vector) if options.mode is not Mode.VECTOR else None
+        )
+        near = by_vector(store, vector, pool) if vector is not None and options.mode is not Mode.WORDS else []
+        worded = words.result() if words else []
     ranked = fused(near, worded, options.vector_weight, exhausted=len(worded) < pool)
     return Candidates(near, worded, ranked)
 
 
-def hits(
-    store: Store,
-    groups: Sequence[tuple[list[Found], float]],
-    vector: npt.NDArray[np.float32] | None,
-    found: Candidates,
-) -> list[Hit]:
+def hits(store: Store, groups: Sequence[tuple[list[Found], float]]) -> list[Hit]:
     """Groups of neighbouring chunks as passages with their texts and their similarity to the question."""
-    cosines = {chunk.id: chunk.score for chunk in found.near}
-    if vector is not None:
-        unknown = [chunk.id for group, _ in groups for chunk in group if chunk.id not in cosines]
-        cosines |= similarities(store, vector, unknown)
-    texts = store.texts(group[0].document_id for group, _ in groups)
-    return [_hit(store, group, score, texts, cosines) for group, score in groups]
+    found = passages(store, [group for group, _ in groups])
+    return [
+        _hit(*passage, group, score)
+        for (group, score), passage in zip(groups, found, strict=True)
+        if passage is not None
+    ]
 
 
 def fused(
@@ -174,20 +174,18 @@ def _touches(group: Sequence[Found], found: Found) -> bool:
     return same_place and found.ordinal in (first.ordinal - 1, last.ordinal + 1)
 
 
-def _hit(store: Store, group: Sequence[Found], score: float, texts: dict[str, str], cosines: dict[str, float]) -> Hit:
+def _hit(document: Outline, text: str, group: Sequence[Found], score: float) -> Hit:
     first = group[0]
-    document = store.documents()[first.document_id]
-    start, end = first.start, group[-1].end
-    found_cosines = [cosines[found.id] for found in group if found.id in cosines]
+    similarities = [found.similarity for found in group if found.similarity is not None]
     return Hit(
         source=document.source,
         document_id=first.document_id,
         title=document.title,
         page=first.page,
         headings=first.headings,
-        start=start,
-        end=end,
-        text=texts[first.document_id][start:end],
+        start=first.start,
+        end=group[-1].end,
+        text=text,
         score=round(score, 6),
-        similarity=max(found_cosines) if found_cosines else None,
+        similarity=max(similarities) if similarities else None,
     )

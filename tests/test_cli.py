@@ -91,7 +91,7 @@ def test_a_knowledge_base_through_all_its_commands(command_environment: dict[str
     assert "\x1b" not in plain.stdout
 
     status = json.loads(run(command_environment, "rag", "status", "--json").stdout)
-    assert (status["documents"], status["failed"], status["coverage"]["unindexed"]) == (2, 0, 0)
+    assert (status["documents"], status["failed"], status["coverage"]["words"]["unindexed"]) == (2, 0, 0)
     assert [row["source"] for row in lines(run(command_environment, "rag", "ls", "--json").stdout)] == [
         "docs/battery.md",
         "docs/cable.txt",
@@ -272,7 +272,19 @@ def test_doctor_says_what_is_well_and_what_is_not(
 @pytest.mark.parametrize(
     "command",
     [
-        *("rag", "rag ask", "rag search", "rag status", "rag ls", "rag rm", "rag doctor", "rag demo", "ingest"),
+        *(
+            "rag",
+            "rag eval",
+            "rag eval make",
+            "rag ask",
+            "rag search",
+            "rag status",
+            "rag ls",
+            "rag rm",
+            "rag doctor",
+            "rag demo",
+            "ingest",
+        ),
         *("rag models", "rag models ls", "rag models ps", "rag models load", "rag models unload", "rag models get"),
         *("rag engine", "rag engine start", "rag engine stop", "rag engine status", "rag engine logs"),
         *("rag engine tokens", "rag engine tokens create", "rag engine tokens list", "rag engine tokens revoke"),

@@ -2,15 +2,16 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import rag.errors as errors
+from rag.cli.app import app
 from rag.datasets import read_dataset
 from rag.metrics import Range, interval, ndcg, recall, reciprocal_rank, span_score
 
@@ -122,22 +123,50 @@ def test_the_command_measures_compares_and_gates(
 ) -> None:
     environment = {**command_environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
-    def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-        main = "from rag.cli.app import main; main()"
-        command = [sys.executable, "-c", main, "eval", str(folder), *map(str, arguments)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    def run(*arguments: object) -> Any:
+        return CliRunner().invoke(app, ["eval", str(folder), *map(str, arguments)], env=environment)
 
-    done = run("--json", "--ablation")
-    assert done.returncode == 0, done.stderr
+    done = run("--json", "--ablation", "--with", "mode=words")
+    assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout)
-    assert figures["queries"] == 2
+    assert figures["queries"] == figures["sampled_from"] == 2
+    assert figures["unanswerable"] == 1
+    assert figures["ranked"] == "documents"
     assert figures["mrr"] == figures["recall@5"] == figures["ndcg@10"] == figures["span_recall"] == 1
     assert 0.4 < figures["span_precision"] <= 1
-    assert set(figures["ablation"]) == {"default", "vector", "words"}
+    assert list(figures["ablation"]) == ["default", "vector", "words", "mode=words"]
+    assert figures["ablation"]["words"]["difference"]["mrr"] == [0, 0, 0]
+    assert figures["cost"]["chat_requests"] == 0
     (tmp_path / "better.json").write_text(json.dumps({**figures, "span_precision": 2.0}))
-    worse = run("--baseline", tmp_path / "better.json")
-    assert worse.returncode == 1
+    worse = run("--json", "--ablation", "--with", "mode=words", "--baseline", tmp_path / "better.json")
+    assert worse.exit_code == 1
     assert "worse: span_precision" in worse.stderr
-    assert run("--baseline", tmp_path / "better.json", "--gate", 5).returncode == 0
+    assert without_costs(json.loads(worse.stdout)) == without_costs(figures), "a second run measures the same"
+    plain = run("--baseline", tmp_path / "better.json", "--gate", 5)
+    assert plain.exit_code == 0
+    assert plain.stdout.splitlines()[0] == "measure\tdefault"
+    assert plain.stdout.splitlines()[1].startswith("ndcg@10\t1.000 (")
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tunknown\t1\n")
-    assert "not in the knowledge base" in run("--json").stderr
+    assert "not in the knowledge base" in str(run("--json").exception)
+
+
+def without_costs(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures but for the time they took."""
+    ablation = {name: {**way, "cost": None} for name, way in figures["ablation"].items()}
+    return {**figures, "cost": None, "ablation": ablation}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--kb", "x"], "brings its own documents"),
+        (["--with", "mood=good"], "'mood=good' is not FIELD=VALUE with a field of"),
+        (["--with", "mode=magic"], "'magic' is none of"),
+        (["--with", "vector_weight=much"], "the value is of the wrong kind"),
+        (["--html", "nowhere/page.html"], "There is no folder"),
+    ],
+)
+def test_wrong_use_is_said_before_anything_is_measured(folder: Path, arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(app, ["eval", str(folder), *arguments])
+    assert isinstance(done.exception, errors.UsageProblem)
+    assert message in str(done.exception)

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 import rag.errors as errors
-from rag.evaluate import Question, Span, answer_scores, gold_span, read_questions, retrieval_scores
+from rag.datasets import Question, read_questions
+from rag.evaluate import answer_scores
+from rag.gold import gold_spans
 from rag.knowledge_base import KnowledgeBase
+from rag.retrieval_eval import differences, own_queries, sampled, way_scores
 from rag.types import Answer, Citation, CitationStatus, Hit
 
 QUESTIONS = Path(__file__).parents[1] / "data" / "questions.jsonl"
@@ -19,43 +22,105 @@ def test_there_are_forty_questions_eight_of_them_without_an_answer() -> None:
 
 
 def test_every_gold_quote_stands_in_its_document_once(sample_kb: KnowledgeBase) -> None:
-    for question in read_questions(QUESTIONS):
+    questions = read_questions(QUESTIONS)
+    spans = gold_spans(sample_kb, questions)
+    for question in questions:
+        assert question.answerable == (question.id in spans)
         if question.answerable:
-            span = gold_span(sample_kb, question)
-            text = sample_kb.text(span.source)
-            assert text[span.start : span.end].split() == question.quote.split()
+            source, start, end = spans[question.id]
+            text = sample_kb.text(source)
+            assert text[start:end].split() == question.quote.split()
             assert " ".join(text.split()).count(" ".join(question.quote.split())) == 1
 
 
 def test_the_gold_passage_is_among_the_first_five_hits(sample_kb: KnowledgeBase) -> None:
-    scores = retrieval_scores(
-        sample_kb, read_questions(QUESTIONS), lambda question: sample_kb.search(question, limit=5)
-    )
-    assert scores.questions == 32
-    assert scores.found >= 30, scores.missed
+    queries = own_queries(sample_kb, read_questions(QUESTIONS))
+    scores = way_scores(queries, sample_kb.search)
+    assert len(scores.scores) == 32
+    assert scores.means["recall@5"] >= 30 / 32, [s.query.id for s in scores.scores if not s.measures["recall@5"]]
+    again = way_scores(queries, sample_kb.search)
+    assert (again.scores, again.means, again.intervals) == (scores.scores, scores.means, scores.intervals)
 
 
 def test_scores_of_a_search_that_is_known(sample_kb: KnowledgeBase) -> None:
-    questions = [q for q in read_questions(QUESTIONS) if q.answerable][:4]
-    golds = {q.question: gold_span(sample_kb, q) for q in questions}
+    queries = own_queries(sample_kb, read_questions(QUESTIONS))[:4]
+    golds = {query.text: query.spans[0] for query in queries}
+    other = dict(zip(golds, reversed(golds.values()), strict=True))
 
-    def hit(span: Span) -> Hit:
-        return Hit(span.source, "id", "", None, (), span.start, span.end, "", 1.0)
+    def hit(source: str, start: int, end: int) -> Hit:
+        return Hit(source, "id", "", None, (), start, end, "", 1.0)
 
-    perfect = retrieval_scores(sample_kb, questions, lambda question: [hit(golds[question])])
-    assert (perfect.found, perfect.recall, perfect.mrr, perfect.precision) == (4, 1.0, 1.0, 1.0)
-    other = {a: golds[b] for a, b in zip(golds, reversed(golds), strict=True)}
-    second = retrieval_scores(sample_kb, questions, lambda question: [hit(other[question]), hit(golds[question])])
-    assert (second.found, second.mrr) == (4, 0.5)
-    assert retrieval_scores(sample_kb, questions, lambda question: []).found == 0
+    perfect = way_scores(queries, lambda question, **_: [hit(*golds[question])])
+    assert set(perfect.means.values()) == {1.0}
+    second = way_scores(queries, lambda question, **_: [hit(*other[question]), hit(*golds[question])])
+    assert (second.means["recall@5"], second.means["mrr"], second.means["span_recall"]) == (1, 0.5, 1)
+    assert [score.rank for score in second.scores] == [2, 2, 2, 2]
+    part = way_scores(queries, lambda question, **_: [hit(golds[question][0], golds[question][1] + 1, 10**6)])
+    assert (part.means["mrr"], part.scores[0].rank) == (0, None), "a passage must hold the quote whole"
+    nothing = way_scores(queries, lambda question, **_: [])
+    assert set(nothing.means.values()) == {0.0}
+    worse = differences(second, perfect)
+    assert (worse["mrr"].mean, worse["mrr"].sign, worse["recall@5"].sign) == (-0.5, "-", "")
+    assert differences(perfect, second)["mrr"].sign == "+"
+
+
+def test_what_a_search_costs_is_counted_without_the_first_one(sample_kb: KnowledgeBase) -> None:
+    queries = own_queries(sample_kb, read_questions(QUESTIONS))[:3]
+    asked: list[str] = []
+
+    def search(question: str, **_: object) -> list[Hit]:
+        asked.append(question)
+        return []
+
+    scores = way_scores(queries, search, chat_requests=lambda: 2 * len(asked))
+    assert scores.chat_requests == 2
+    assert asked == [queries[0].text, *(query.text for query in queries for _ in range(2))]
+
+
+def test_a_sample_is_the_same_at_each_call_and_keeps_the_order(sample_kb: KnowledgeBase) -> None:
+    queries = own_queries(sample_kb, read_questions(QUESTIONS))
+    few = sampled(queries, 5)
+    assert len(few) == 5
+    assert few == sampled(queries, 5)
+    assert [query for query in queries if query in few] == list(few)
+    assert sampled(queries, 100) == sampled(queries, None) == queries
+
+
+def test_a_quote_that_stands_twice_is_where_its_line_says(sample_kb: KnowledgeBase) -> None:
+    source = "sample/policies/travel-policy.odt"
+    text = sample_kb.text(source)
+    first = text.index("euros")
+    second = text.index("euros", first + 1)
+    places = {
+        "unsaid": Question("unsaid", "?", "", source, "euros"),
+        "said": Question("said", "?", "", "travel-policy.odt", "euros", second, second + 5),
+        "moved": Question("moved", "?", "", source, "euros", 0, 5),
+    }
+    assert gold_spans(sample_kb, list(places.values())) == {
+        "unsaid": (source, first, first + 5),
+        "said": (source, second, second + 5),
+        "moved": (source, first, first + 5),
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "quote", "message"),
+    [
+        ("nowhere.pdf", "x", r"Line 7, question q: .* has no document 'nowhere.pdf'"),
+        ("faq.html", "words that nobody wrote", r"Line 7, question q: sample/support/faq.html does not hold the quote"),
+    ],
+)
+def test_gold_that_is_not_there_is_named(sample_kb: KnowledgeBase, source: str, quote: str, message: str) -> None:
+    with pytest.raises(errors.UsageProblem, match=message):
+        gold_spans(sample_kb, [Question("q", "?", "", source, quote, line=7)])
 
 
 def test_scores_of_answers_that_are_known(sample_kb: KnowledgeBase) -> None:
     question = next(q for q in read_questions(QUESTIONS) if q.answerable)
     unanswerable = Question("u", "?", "", "", "")
-    gold = gold_span(sample_kb, question)
-    quote = sample_kb.text(gold.source)[gold.start : gold.end]
-    citation = Citation(1, gold.source, None, (), gold.start, gold.end, quote, CitationStatus.VERIFIED)
+    source, start, end = gold_spans(sample_kb, [question])[question.id]
+    quote = sample_kb.text(source)[start:end]
+    citation = Citation(1, source, None, (), start, end, quote, CitationStatus.VERIFIED)
     right = Answer(question.question, f"{question.answer} [1]", False, (citation,), (), "m")
     silent = Answer("?", "", True, (), (), "m")
     scores = answer_scores(sample_kb, [(question, right), (unanswerable, silent)])
@@ -70,7 +135,10 @@ def test_scores_of_answers_that_are_known(sample_kb: KnowledgeBase) -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["[]", "{", '{"id": "a"}'])
+@pytest.mark.parametrize(
+    "line",
+    ["[]", "{", '{"id": "a"}', '{"text": 5}', '{"question": "q?", "quote": "no source"}', '{"id": "1", "text": "t?"}'],
+)
 def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "q.jsonl"
     path.write_text('{"question": "fine?"}\n' + line + "\n")

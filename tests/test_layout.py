@@ -17,11 +17,12 @@ rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice 
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.formed rag.lmstudio.agent
 rag.lmstudio.client
-rag.store.names rag.store.schema rag.store.tables rag.store.journal rag.store.write rag.store.search rag.store.upkeep
+rag.store.names rag.store.schema rag.store.lance rag.store.tables
+rag.store.journal rag.store.write rag.store.search rag.store.upkeep rag.store.versions
 rag.cite rag.retrieve rag.rerank rag.rewrite rag.cross_encoder
 rag.answer
 rag.knowledge_base
-rag.doctor rag.display rag.evaluate rag.retrieval_eval
+rag.doctor rag.display rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
@@ -39,7 +40,8 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.documents rag.cli.models rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.app
+rag.cli.questions rag.cli.documents rag.cli.versions rag.cli.models rag.cli.engine rag.cli.demo
+rag.cli.evaluate rag.cli.eval_make rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it
@@ -52,7 +54,7 @@ MAY_USE_ENGINE = {
 DOORS: dict[str, str | tuple[str, ...]] = {
     "openai": "rag.lmstudio",
     "httpx2": ("rag.lmstudio", "ingest.fetch"),  # the model server, and pages that a user names
-    "lancedb": "rag.store",
+    "lancedb": "rag.store.lance",
     "pyarrow": "rag.store",
     "pydantic": "rag.lmstudio.schemas",
     "pydantic_core": "rag.lmstudio.schemas",

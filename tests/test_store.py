@@ -4,47 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stored import IDENTITY, version
 
 import rag.errors as errors
 from rag.store.journal import Journal
-from rag.store.names import digest, embedded_hash, revision_of
-from rag.store.schema import DocumentRow, Identity
-from rag.store.search import by_vector, by_words, similarities
+from rag.store.names import digest, embedded_hash
+from rag.store.search import by_vector, by_words, passages
 from rag.store.tables import Store
 from rag.store.upkeep import coverage, tidy
-from rag.store.write import NewVersion, Writer, write_lock
-from rag.types import Chunk
-
-IDENTITY = Identity("text-embedding-test", "Q8_0", 4, "", "", 200)
+from rag.store.write import Writer, write_lock
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.create(tmp_path / "kb", IDENTITY, [[1.0, 0.0, 0.0, 0.0]])
-
-
-def version(source: str, text: str, vector: tuple[float, float, float, float] = (1, 0, 0, 0)) -> NewVersion:
-    """A document whose lines are its chunks, all with the same vector."""
-    chunks, at = [], 0
-    for ordinal, line in enumerate(text.split("\n")):
-        chunks.append(Chunk(ordinal, line, at, at + len(line), None, ("Part",), "Title > Part"))
-        at += len(line) + 1
-    row = DocumentRow(
-        id=digest(source),
-        source=source,
-        root=source.split("/")[0],
-        content_hash=digest(text),
-        size=len(text),
-        mtime_ns=1,
-        revision=revision_of(text, chunks),
-        title="Title",
-        parser="test",
-        status="ok",
-        error="",
-        chunks=0,
-        indexed_at=0,
-    )
-    return NewVersion(row, text, chunks, np.array([vector] * len(chunks), np.float32))
 
 
 def test_a_new_document_is_found_by_words_and_by_vector(store: Store) -> None:
@@ -197,10 +170,23 @@ def test_vectors_are_found_again_by_what_was_embedded(store: Store) -> None:
     assert found[name] == pytest.approx([0, 0.6, 0.8, 0])
 
 
-def test_similarities_are_cosines_of_the_chunks_named(store: Store) -> None:
+def test_what_words_find_comes_with_its_cosine(store: Store) -> None:
     Writer(store).put([version("docs/a.md", "battery", (0, 0.6, 0.8, 0))])
-    id_ = by_words(store, "battery", 1)[0].id
-    assert similarities(store, np.array([0, 1, 0, 0], np.float32), [id_, "unknown"]) == {id_: pytest.approx(0.6)}
+    vector = np.array([0, 1, 0, 0], np.float32)
+    assert by_words(store, "battery", 1)[0].similarity is None
+    assert by_words(store, "battery", 1, vector=vector)[0].similarity == pytest.approx(0.6)
+    assert by_words(store, "nothing", 1, vector=vector) == []
+    assert by_vector(store, vector, 1)[0].similarity == pytest.approx(0.6)
+
+
+def test_a_passage_is_all_that_stands_between_its_ends(store: Store) -> None:
+    text = "the battery\nthe cable\nthe mast"
+    Writer(store).put([version("docs/a.md", text)])
+    chunks = sorted(by_vector(store, np.array([1, 0, 0, 0], np.float32), 9), key=lambda found: found.ordinal)
+    found = [passage and passage[1] for passage in passages(store, [chunks[:2], chunks[2:], chunks])]
+    assert found == ["the battery\nthe cable", "the mast", text]
+    Writer(store).put([version("docs/a.md", "another text")])
+    assert passages(store, [chunks[:2], chunks[2:]]) == [None, None], "it was replaced while a search went on"
 
 
 def test_every_row_is_searched_whether_indexed_or_not(store: Store) -> None:
@@ -211,8 +197,9 @@ def test_every_row_is_searched_whether_indexed_or_not(store: Store) -> None:
         assert len(by_words(store, "battery", 50)) == number + 1
         if number == 2:
             tidy(store)
-            assert coverage(store).unindexed == 0
-    assert sum((coverage(store).indexed, coverage(store).unindexed)) == 5
+            assert coverage(store).words.unindexed == 0
+    words = coverage(store).words
+    assert words.indexed + words.unindexed == 5
 
 
 @pytest.mark.parametrize("question", ['"', "it's (a AND", "+-*/[]{}:^~\\", "the of and", "?", "x" * 100_000])

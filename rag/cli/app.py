@@ -2,25 +2,41 @@
 
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import rag.cli.documents as documents
 import rag.cli.engine as engine
 import rag.cli.models as models
 import rag.cli.questions as questions
+import rag.cli.versions as versions
 from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
 from rag.cli.demo import demo
+from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
+
+
+class Commands(TyperGroup):
+    """Commands, of which some have a name of two words beside another of one: `rag eval PATH`, `rag eval make`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Prefer the longer name; `rag eval ./make` is how to name a folder that is called so."""
+        two = " ".join(args[:2])
+        return (two, self.commands[two], args[2:]) if two in self.commands else super().resolve_command(ctx, args)
+
 
 app = new_app(
     "Ask your own documents on your own machine, with citations that have been checked.",
     no_args_is_help=True,
     epilog=EXIT_CODES,
+    cls=Commands,
 )
 for command in (questions.ask, questions.search, documents.status, documents.ls, documents.rm):
     app.command()(command)
+for command_of_versions in (versions.versions, versions.tag, versions.restore):
+    app.command()(command_of_versions)
 app.add_typer(models.app, name="models")
 app.add_typer(engine.app, name="engine")
 
@@ -53,6 +69,7 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
 
 app.command()(demo)
 app.command("eval")(evaluate)
+app.command("eval make")(make)
 
 
 def _version(wanted: bool) -> None:

@@ -19,6 +19,10 @@ KbOption = Annotated[
     Path | None,
     typer.Option("--kb", help="The knowledge base: a folder. Default: $RAG_KB, else ./.rag.", show_default=False),
 ]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", help="An older version: a number or a tag of `rag versions`.", show_default=False),
+]
 TtlOption = Annotated[
     int | None,
     typer.Option(
@@ -79,11 +83,11 @@ def settings(**overrides: Any) -> "Settings":
     return load_settings(**overrides)
 
 
-def knowledge_base(kb: Path | None, **overrides: Any) -> "KnowledgeBase":
-    """The knowledge base that the command line, the environment or the default names."""
+def knowledge_base(kb: Path | None, at: str | None = None, **overrides: Any) -> "KnowledgeBase":
+    """The knowledge base that the command line, the environment or the default names, `at` a version of it."""
     from rag.knowledge_base import KnowledgeBase
 
-    return KnowledgeBase(settings=settings(kb=kb, **overrides), notify=notify)
+    return KnowledgeBase(version=at, settings=settings(kb=kb, **overrides), notify=notify)
 
 
 def server() -> "LMStudio":

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import JsonOption, KbOption, console, knowledge_base, notify, print_json
+from rag.cli.common import AtOption, JsonOption, KbOption, console, knowledge_base, notify, print_json
 
 if TYPE_CHECKING:
     from rag.store.schema import DocumentRow
+    from rag.store.upkeep import Coverage
 
 
-def status(kb: KbOption = None, json: JsonOption = False) -> None:
+def status(kb: KbOption = None, at: AtOption = None, json: JsonOption = False) -> None:
     """Show what the knowledge base holds and how its index stands.
 
     Example: rag status --kb notes.kb
     """
     from rag.display import human_bytes, print_table
 
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb, at) as base:
         found = base.status()
     if json:
         print_json(asdict(found))
@@ -38,14 +39,22 @@ def status(kb: KbOption = None, json: JsonOption = False) -> None:
             f"{identity.embedding_model}, {identity.dimension} dimensions, {identity.quantization or 'unknown quant'}",
         ),
         ("chunk size", f"at most {identity.chunk_tokens} tokens"),
-        ("full-text index", f"{cover.indexed} chunks indexed, {cover.unindexed} scanned"),
+        ("full-text index", _covered(cover.words)),
+        ("vector index", _covered(cover.vectors)),
         *((f"root {name}", path) for name, path in sorted(found.roots.items())),
     ]
     print_table(console(), ("", ""), rows)
 
 
+def _covered(cover: "Coverage") -> str:
+    if not cover.kind:
+        return f"none yet: all {cover.unindexed} chunks are compared"
+    return f"{cover.kind}: {cover.indexed} chunks, {cover.unindexed} more are compared one by one"
+
+
 def ls(
     kb: KbOption = None,
+    at: AtOption = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only documents that could not be read, with the reason.")
     ] = False,
@@ -57,7 +66,7 @@ def ls(
     """
     from rag.display import human_bytes, print_table
 
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb, at) as base:
         rows = [row for row in base.documents() if not failed or row.status == "failed"]
     if json:
         for row in rows:

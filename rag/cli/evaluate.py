@@ -2,31 +2,55 @@
 
 import json as json_
 import sys
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 import rag.errors as errors
-from rag.cli.common import DownloadOption, JsonOption, console, notify, print_json, settings
+from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowledge_base, notify, print_json, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from rag.datasets import Dataset
+    from rag.datasets import Dataset, Query
     from rag.knowledge_base import KnowledgeBase
-    from rag.retrieval_eval import QueryScore, Search
+    from rag.retrieval_eval import Difference, WayScores
+    from rag.search_options import SearchKeywords
 
-SHOWN = (
-    *("ndcg@10", "recall@3", "recall@5", "recall@20", "mrr"),
-    *("span_recall", "span_precision", "span_iou"),
-)
+SHOWN = ("ndcg@10", "recall@5", "recall@20", "mrr", "span_recall", "span_precision", "span_iou")
 
 
 def evaluate(
-    path: Annotated[Path, typer.Argument(help="A folder in the BEIR layout.", show_default=False)],
-    ablation: Annotated[bool, typer.Option("--ablation", help="Also by vector alone and by words alone.")] = False,
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder in the BEIR layout, or a file of questions about --kb, as `rag eval make` writes.",
+            show_default=False,
+        ),
+    ],
+    kb: KbOption = None,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Compare with the other fast ways of searching.")
+    ] = False,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="FIELD=VALUE,…",
+            help="Compare with a search that differs so: mode=words. May ask the chat model. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    limit_queries: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="A sample of so many questions, always the same.", show_default=False),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a report with plots: one page.", metavar="FILE", show_default=False)
+    ] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="Figures of an earlier run (--json), to compare with.", show_default=False)
     ] = None,
@@ -38,43 +62,110 @@ def evaluate(
 ) -> None:
     """Measure retrieval on questions with known answers: nDCG, recall, MRR, and recall, precision, IoU of gold spans.
 
-    The folder holds queries.jsonl, qrels.tsv, corpus.jsonl or docs/, and spans.jsonl where it has gold spans. Its
-    documents are ingested once into a knowledge base in the user's cache. No judge model is asked.
+    A folder holds queries.jsonl, qrels.tsv, corpus.jsonl or docs/, and spans.jsonl where it has gold spans. Its
+    documents are ingested once into a knowledge base in the user's cache. One's own questions are a file with a line
+    {"question", "answer", "source", "quote"} each; `rag eval make` writes one. No judge model is asked.
 
-    Example: rag eval sets/scifact --ablation
+    Example: rag eval questions.jsonl --kb notes.kb --ablation
     """
-    from rag.datasets import read_dataset
-    from rag.retrieval_eval import document_names, query_scores, set_scores
+    from rag.retrieval_eval import DEFAULT, WAYS, differences, way_scores
 
-    dataset = read_dataset(path)
-    with _knowledge_base(dataset, download=download) as base:
-        names = document_names(base, dataset)
+    ways = (WAYS if ablation else {DEFAULT: WAYS[DEFAULT]}) | dict(map(_way, with_ or ()))
+    before = _figures(baseline) if baseline else {}
+    if html and not html.absolute().parent.is_dir():
+        raise errors.SourceNotFound(f"There is no folder {html.absolute().parent} to write the report into.")
+    with _subject(path, kb, limit_queries, download=download) as subject:
+        base = subject.base
         scores = {
-            name: set_scores(_with_progress(query_scores(dataset, names, search), len(dataset.queries), name))
-            for name, search in _ways(base, ablation)
+            name: way_scores(
+                subject.queries,
+                partial(base.search, **how),
+                names=subject.names,
+                chat_requests=lambda: base.chat_model.requests,
+                track=partial(_tracked, name),
+            )
+            for name, how in ways.items()
         }
-        model = base.store.identity.embedding_model
-    figures: dict[str, Any] = {"set": dataset.name, "embedding_model": model, **scores["default"].to_dict()}
-    if ablation:
+        figures = {**subject.to_dict(), **scores[DEFAULT].to_dict()}
+    against = {name: differences(score, scores[DEFAULT]) for name, score in scores.items() if name != DEFAULT}
+    if against:
         figures["ablation"] = {name: score.to_dict() for name, score in scores.items()}
-    worse = _worse(figures, baseline, gate) if baseline else []
+        for name, found in against.items():
+            shown = {measure: [round(d.mean, 6), round(d.low, 6), round(d.high, 6)] for measure, d in found.items()}
+            figures["ablation"][name]["difference"] = shown
+    if html:
+        _write_page(html, subject, scores, against)
     if json:
         print_json(figures)
     else:
-        _print(dataset, {name: score.to_dict() for name, score in scores.items()})
+        _print(subject, scores, against)
+    worse = _worse(figures, before, gate)
     for line in worse:
         notify(line)
     if worse:
         sys.exit(1)
 
 
-def _ways(base: "KnowledgeBase", ablation: bool) -> "list[tuple[str, Search]]":
-    """The ways of searching: the default, and with each part alone."""
-    modes = {"default": "hybrid"} | ({"vector": "vector", "words": "words"} if ablation else {})
-    return [(name, partial(base.search, mode=mode)) for name, mode in modes.items()]
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is measured: a knowledge base, and questions about it.
+
+    `names` are the judgements' names of documents by their source, None where passages are judged. `of` is how many
+    questions there are, of which `queries` may be a sample; `unanswerable` is how many more have no answer.
+    """
+
+    name: str
+    base: "KnowledgeBase"
+    queries: "tuple[Query, ...]"
+    of: int
+    unanswerable: int
+    names: dict[str, str] | None
+
+    def __enter__(self) -> "Subject":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.base.close()
+
+    def to_dict(self) -> dict[str, Any]:
+        """How the figures of `rag eval --json` begin."""
+        return {
+            "set": self.name,
+            "embedding_model": self.base.store.identity.embedding_model,
+            "ranked": "passages" if self.names is None else "documents",
+            "queries": len(self.queries),
+            "sampled_from": self.of,
+            "unanswerable": self.unanswerable,
+        }
+
+    def __str__(self) -> str:
+        sample = f", a sample of {self.of}" if len(self.queries) < self.of else ""
+        left_out = f" ({self.unanswerable} without an answer left out)" if self.unanswerable else ""
+        return f"{self.name}, {len(self.queries)} questions{sample}{left_out}"
 
 
-def _knowledge_base(dataset: "Dataset", *, download: bool | None) -> "KnowledgeBase":
+def _subject(path: Path, kb: Path | None, most: int | None, *, download: bool | None) -> Subject:
+    from rag.datasets import read_dataset, read_questions
+    from rag.retrieval_eval import document_names, own_queries, sampled
+
+    path = path.expanduser()
+    if path.is_dir():
+        if kb is not None:
+            raise errors.UsageProblem(f"{path} brings its own documents; --kb is for a file of questions.")
+        dataset = read_dataset(path)
+        base = _made(dataset, download=download)
+        names = document_names(base, dataset)
+        queries = dataset.queries
+        return Subject(dataset.name, base, sampled(queries, most), len(queries), dataset.unanswerable, names)
+    questions = read_questions(path)
+    base = knowledge_base(kb, download=download)
+    queries = own_queries(base, questions)
+    return Subject(
+        path.name, base, sampled(queries, most), len(queries), sum(not q.answerable for q in questions), None
+    )
+
+
+def _made(dataset: "Dataset", *, download: bool | None) -> "KnowledgeBase":
     """The set's documents, ingested at the first time; later only what changed."""
     import hashlib
 
@@ -84,10 +175,11 @@ def _knowledge_base(dataset: "Dataset", *, download: bool | None) -> "KnowledgeB
     from ingest.members import ReadOptions
     from rag.knowledge_base import KnowledgeBase
     from rag.settings import APP
+    from rag.store.schema import FORMAT
 
     configured = settings(download=download)
     made_of = f"{dataset.source.resolve()} {configured.embedding_model} {configured.chunk_tokens}"
-    name = f"{dataset.name}-{hashlib.blake2b(made_of.encode(), digest_size=6).hexdigest()}"
+    name = f"{dataset.name}-{hashlib.blake2b(made_of.encode(), digest_size=6).hexdigest()}-{FORMAT}"
     folder = Path(platformdirs.user_cache_dir(APP, appauthor=False)) / "eval" / name
     base = KnowledgeBase(folder, settings=configured, notify=notify)
     records = ReadOptions(record_id="_id", record_title="title", record_text=("text",))
@@ -97,38 +189,92 @@ def _knowledge_base(dataset: "Dataset", *, download: bool | None) -> "KnowledgeB
     return base
 
 
-def _with_progress(scores: "Iterator[QueryScore]", total: int, name: str) -> "list[QueryScore]":
+def _way(text: str) -> "tuple[str, SearchKeywords]":
+    """A way of searching from `field=value,field=value`, and what it is called: just that."""
+    from rag.search_options import SearchOptions
+
+    fixed = {"limit", "floor"}  # which the measures set
+    known = {field.name for field in fields(SearchOptions)} - fixed
+    how: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = part.strip().partition("=")
+        if not equals or name not in known:
+            raise errors.UsageProblem(
+                f"--with {text}: {part!r} is not FIELD=VALUE with a field of {', '.join(sorted(known))}."
+            )
+        try:
+            how[name] = json_.loads(value)
+        except ValueError:
+            how[name] = value
+    try:
+        SearchOptions(**{"limit": 1, **how})
+    except TypeError as exc:
+        raise errors.UsageProblem(f"--with {text}: the value is of the wrong kind ({exc}).") from exc
+    return text, cast("SearchKeywords", how)
+
+
+def _tracked(way: str, queries: "Sequence[Query]") -> "Iterator[Query]":
     from rich.progress import track
 
     out = console(stderr=True)
-    return list(track(scores, f"{name}:", total=total, console=out, disable=not out.is_terminal, transient=True))
+    yield from track(queries, f"{way}:", console=out, disable=not out.is_terminal, transient=True)
 
 
-def _worse(figures: dict[str, Any], baseline: Path, gate: float) -> list[str]:
-    """A line for each figure that is lower than the baseline's by more than the gate."""
+def _figures(baseline: Path) -> dict[str, float]:
     try:
         before = json_.loads(baseline.read_text(encoding="utf-8"))
-        known = {name: float(before[name]) for name in SHOWN if name in before}
+        return {name: float(before[name]) for name in ("queries", *SHOWN) if name in before}
     except (OSError, ValueError, TypeError) as exc:
         raise errors.UsageProblem(f"{baseline} holds no figures of `rag eval --json`: {exc}") from exc
+
+
+def _worse(figures: dict[str, Any], before: dict[str, float], gate: float) -> list[str]:
+    """A line for each figure that is lower than the baseline's by more than the gate."""
+    if before.get("queries", figures["queries"]) != figures["queries"]:
+        notify(f"The baseline was measured on {before['queries']:.0f} questions, this on {figures['queries']}.")
     return [
-        f"worse: {name} {figures.get(name, 0.0):.4f}, was {value:.4f}"
-        for name, value in known.items()
-        if figures.get(name, 0.0) < value - gate
+        f"worse: {name} {figures.get(name, 0.0):.4f}, was {before[name]:.4f}"
+        for name in SHOWN
+        if name in before and figures.get(name, 0.0) < before[name] - gate
     ]
 
 
-def _print(dataset: "Dataset", scores: dict[str, dict[str, Any]]) -> None:
+def _print(subject: Subject, scores: "dict[str, WayScores]", against: "dict[str, dict[str, Difference]]") -> None:
+    """A row for each measure, a column for each way of searching."""
     from rag.display import print_table
 
-    names = [name for name in SHOWN if name in next(iter(scores.values()))]
-    print_table(
-        console(),
-        (f"{dataset.name}, {len(dataset.queries)} questions", *names),
-        ((way, *(_shown(score, name) for name in names)) for way, score in scores.items()),
-    )
+    rows = [
+        (name, *(_shown(score, name, against.get(way)) for way, score in scores.items()))
+        for name in SHOWN
+        if name in next(iter(scores.values())).means
+    ]
+    rows.append(("seconds a search", *(f"{score.seconds:.3f}" for score in scores.values())))
+    if any(score.chat_requests for score in scores.values()):
+        rows.append(("chat requests a search", *(f"{score.chat_requests:.1f}" for score in scores.values())))
+    out = console()
+    notify(f"{subject}; by {'passages' if subject.names is None else 'documents'}, with 95 % intervals.")
+    print_table(out, ("measure", *scores), rows, header_when_piped=True)
+    if against and out.is_terminal:
+        notify("+ or -: better or worse than the default, question by question, beyond chance.")
 
 
-def _shown(score: dict[str, Any], name: str) -> str:
-    low, high = score["intervals"][name]
-    return f"{score[name]:.3f} ({low:.3f}-{high:.3f})"
+def _shown(score: "WayScores", name: str, against: "dict[str, Difference] | None") -> str:
+    low, high = score.intervals[name]
+    return f"{score.means[name]:.3f} ({low:.2f}-{high:.2f}){against[name].sign if against else ''}"
+
+
+def _write_page(
+    path: Path,
+    subject: Subject,
+    scores: "dict[str, WayScores]",
+    against: "dict[str, dict[str, Difference]]",
+) -> None:
+    from rag.eval_page import page
+
+    status = subject.base.store.identity
+    text = page(str(subject), f"Embedding model {status.embedding_model}.", scores, against)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise errors.UsageProblem(f"The report {path} cannot be written ({exc.strerror}).") from exc
+    notify(f"The report is in {path}.")

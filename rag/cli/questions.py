@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
-from rag.cli.common import DownloadOption, JsonOption, KbOption, TtlOption, console, knowledge_base, print_json
+from rag.cli.common import (
+    AtOption,
+    DownloadOption,
+    JsonOption,
+    KbOption,
+    TtlOption,
+    console,
+    knowledge_base,
+    print_json,
+)
 from rag.search_options import SearchKeywords
 from rag.types import Answer, Hit
 
@@ -39,6 +48,7 @@ ChatModelOption = Annotated[
 def ask(
     question: QuestionArgument,
     kb: KbOption = None,
+    at: AtOption = None,
     limit: LimitOption = None,
     rerank: RerankOption = None,
     expand: ExpandOption = None,
@@ -51,7 +61,7 @@ def ask(
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
-    with knowledge_base(kb, chat_model=model, ttl_s=ttl, download=download) as base:
+    with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
             print_json(base.ask(_read(question), limit=limit, rerank=rerank, expand=expand).to_dict())
             return
@@ -61,6 +71,7 @@ def ask(
 def search(
     question: QuestionArgument,
     kb: KbOption = None,
+    at: AtOption = None,
     limit: LimitOption = None,
     mode: Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")] = "hybrid",
     rerank: RerankOption = None,
@@ -74,7 +85,7 @@ def search(
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
-    with knowledge_base(kb, chat_model=model) as base:
+    with knowledge_base(kb, at, chat_model=model) as base:
         hits = base.search(_read(question), limit=limit, mode=mode, rerank=rerank, expand=expand)
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})

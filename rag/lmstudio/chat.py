@@ -52,6 +52,7 @@ class ChatModel:
         *,
         context_length: int | None = None,
     ) -> None:
+        self.requests = 0  # sent so far: what a way of searching or answering costs
         self._settings = settings
         self._fixed_context = context_length or settings.chat_context
         self._resident = Resident(
@@ -132,6 +133,7 @@ class ChatModel:
     def _begun(self, model: LoadedModel, body: dict[str, Any]) -> Iterator[Delta]:
         """Start the request and wait for its first chunk, which shows who answers."""
         connection = self._resident.connection
+        self.requests += 1
         with connection.translated_openai():
             stream = connection.openai.chat.completions.create(
                 model=model.instance_id,

@@ -1,57 +1,87 @@
-"""Keeping the tables small and fast: index coverage, compaction, old versions."""
+"""Keeping the tables small and fast: the indexes and their coverage, compaction, files that nothing needs any more.
+
+Whoever writes does this, after writing; who searches neither waits nor misses anything: a search reads a version of the
+tables that nobody changes, and compares what an index does not cover yet one by one.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from rag.store.lance import BTree, IvfRq
 from rag.store.tables import Store, store_errors
 
-_KEEP_VERSIONS = timedelta(days=7)
-_LARGE = 20_000  # chunks; below, tidying takes less than a tenth of a second
+# Below so many chunks, comparing a question with every vector takes a few milliseconds, and is exact.
+LARGE = 20_000
+# Files of former states of a table stay so long, for searches that began then. What `rag versions` lists has its own.
+_UNREAD = timedelta(hours=1)
+_BEHIND = 500  # chunks that the full-text index lacks; a search reads their texts, some 40 microseconds each
 _LITTLE = 0.05
 _FRAGMENTS = 32  # searches become slower with each
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many chunks the full-text index covers; the rest is scanned, so that nothing is ever missed."""
+    """How many chunks an index covers; the rest is compared one by one, so that nothing is ever missed.
 
+    `kind` is LanceDB's name for the index, "" where there is none yet.
+    """
+
+    kind: str
     indexed: int
     unindexed: int
 
 
-def coverage(store: Store) -> Coverage:
-    """The full-text index's coverage."""
+@dataclass(frozen=True, slots=True)
+class Coverages:
+    """The coverage of both searches."""
+
+    words: Coverage
+    vectors: Coverage
+
+
+def coverage(store: Store) -> Coverages:
+    """How many chunks the indexes of the two searches cover."""
+    return Coverages(_coverage(store, "words_idx"), _coverage(store, "vector_idx"))
+
+
+def _coverage(store: Store, index: str) -> Coverage:
     with store_errors(store.path):
-        stats = store.chunks_table.index_stats("words_idx")
-    return (
-        Coverage(stats.num_indexed_rows, stats.num_unindexed_rows)
-        if stats
-        else Coverage(0, store.chunks_table.count_rows())
-    )
+        stats = store.chunks_table.index_stats(index)
+        if stats is None:
+            return Coverage("", 0, int(store.chunks_table.count_rows()))
+    return Coverage(stats.index_type, stats.num_indexed_rows, stats.num_unindexed_rows)
 
 
-def tidy(store: Store, changed: int | None = None) -> None:
-    """Bring new rows into the indexes, merge small fragments and drop versions older than a week.
+def tidy(store: Store, changed: int | None = None, *, large: int = LARGE, unread: timedelta = _UNREAD) -> None:
+    """Bring new rows into the indexes, merge small fragments and delete files that no state of an hour ago needs.
+
+    From `large` chunks on there is an index of the vectors: IVF_RQ, which on 200,000 vectors of 384 dimensions builds
+    in seconds, takes 13 MB and finds, compared exactly ten times deep, 0.99 of the nearest 50. It grows with the table.
 
     This writes all of a table anew. Where it is known how many chunks have changed, a large table that has changed
-    little is left as it is.
+    little is left as it is. Make it within the write lock.
     """
     with store_errors(store.path):
-        if changed is not None and _is_well(store, changed):
+        if changed is not None and _is_well(store, changed, large):
             return
         for table in (store.documents_table, store.chunks_table, store.roots_table):
-            table.optimize(cleanup_older_than=_KEEP_VERSIONS)
+            table.optimize(cleanup_older_than=unread)
+        if store.chunks_table.count_rows() >= large and not coverage(store).vectors.kind:
+            store.chunks_table.create_index("vector", config=IvfRq(distance_type="cosine"))
+            store.chunks_table.create_index("document_id", config=BTree())  # filters come before the vectors
 
 
-def _is_well(store: Store, changed: int) -> bool:
+def _is_well(store: Store, changed: int, large: int) -> bool:
     rows = store.chunks_table.count_rows()
-    if rows < _LARGE or changed > rows * _LITTLE:
+    if rows < large or changed > rows * _LITTLE:
         return False
     fragments = store.chunks_table.stats()["fragment_stats"]["num_small_fragments"]
-    return bool(fragments < _FRAGMENTS and coverage(store).unindexed < rows * _LITTLE)
+    now = coverage(store)
+    return bool(fragments < _FRAGMENTS and now.words.unindexed < _BEHIND and now.vectors.kind)
 
 
 def size_on_disk(path: Path) -> int:
-    """Bytes of all files of the knowledge base."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    """Bytes of all files of the knowledge base; versions share theirs."""
+    files = {(stat.st_dev, stat.st_ino): stat.st_size for stat in (file.stat() for file in path.rglob("*"))}
+    return sum(files.values())

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
-from lancedb.expr import col, lit
 
 import rag.errors as errors
+from rag.store.lance import col, lit
 from rag.store.names import digest, embedded_hash
 from rag.store.schema import DOCUMENTS, ROOTS, DocumentRow
 from rag.store.tables import Store, store_errors
@@ -29,6 +29,7 @@ from rag.words import language_of, terms
 T = TypeVar("T")
 
 FAILED, OK = "failed", "ok"
+RESTORING = Path("versions") / "restoring"  # below a knowledge base, while an older version is being restored
 _BLOCK = 1000
 _HALF = 16  # hexadecimal digits of 64 bits
 
@@ -70,7 +71,7 @@ def write_lock(path: Path) -> Iterator[None]:
 
 
 class Writer:
-    """Changes one store. Make it within `write_lock`.
+    """Changes one store. Make it within `write_lock`. Raises KnowledgeBaseError for an older version.
 
     `rows` are all documents by id as this writer left them. Chunks that a crashed writer left do not count for
     readers; they go when their document is written again, or with `sweep`, so that their vectors can be found until
@@ -78,6 +79,15 @@ class Writer:
     """
 
     def __init__(self, store: Store) -> None:
+        if store.version is not None:
+            raise errors.KnowledgeBaseError(
+                f"Version {store.version} cannot be changed. Make it the present one with: rag restore {store.version}"
+            )
+        if (store.path / RESTORING).exists():
+            number = (store.path / RESTORING).read_text(encoding="utf-8")
+            raise errors.KnowledgeBaseError(
+                f"A restore of {store.path} was cut short. Finish it with: rag restore {number} --kb {store.path}"
+            )
         self.store = store
         self.rows = dict(store.documents())
         self._orphans = self._find_orphans()

@@ -1,0 +1,74 @@
+"""`rag versions`, `rag tag` and `rag restore`."""
+
+import datetime
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from rag.cli.common import JsonOption, KbOption, console, knowledge_base, notify, print_json
+
+VersionArgument = Annotated[str, typer.Argument(help="A number or a tag, as `rag versions` lists them.")]
+
+
+def versions(kb: KbOption = None, json: JsonOption = False) -> None:
+    """List what the knowledge base held after each command that changed it: a week of it, and what is tagged.
+
+    Example: rag versions, then rag search "warranty" --at 12
+    """
+    from rag.display import print_table
+
+    with knowledge_base(kb) as base:
+        found = base.versions()
+    if json:
+        for version in found:
+            values = asdict(version)
+            print_json({name: values[name] for name in ("number", "at", "documents", "chunks", "tags")})
+        return
+    if not found:
+        notify("None yet. The next `ingest` makes one, and so does `rag tag NAME`.")
+    rows = ((v.number, _when(v.at), v.documents, v.chunks, ", ".join(v.tags)) for v in found)
+    print_table(console(), ("version", "made", "documents", "chunks", "tags"), rows)
+
+
+def tag(
+    name: Annotated[str, typer.Argument(help="The name to give.")],
+    version: Annotated[str | None, typer.Argument(help="A number or a tag. Default: what there is now.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the tag; its version goes with its week.")] = False,
+    kb: KbOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Name a version, so that it is kept until the name is deleted.
+
+    Example: rag tag before-the-move
+    """
+    with knowledge_base(kb) as base:
+        if delete:
+            base.untag(name)
+            if json:
+                print_json({"deleted": name})
+            return
+        number = base.tag(name, version).number
+    if json:
+        print_json({"tag": name, "number": number})
+    else:
+        print(f"version {number} is {name}")
+
+
+def restore(version: VersionArgument, kb: KbOption = None, json: JsonOption = False) -> None:
+    """Make a version the present one. That is a new version: restore the one before it to undo this.
+
+    Files are not touched, so the next ingest of their folders brings back what they hold.
+
+    Example: rag restore before-the-move
+    """
+    with knowledge_base(kb) as base:
+        made = base.restore(version)
+    if json:
+        print_json({"number": made.number, "documents": made.documents, "chunks": made.chunks})
+    else:
+        print(f"version {made.number}: {made.documents} documents, {made.chunks} chunks")
+
+
+def _when(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="minutes")[:16]
