@@ -116,7 +116,10 @@ def _line(text: str) -> str:
 
 
 def _asked(prompt: str, most: int, model: ChatModel, seconds: float, notify: Notify) -> list[str]:
-    """The questions that the model wrote, without repetitions; none, with a notice, where it wrote none in time."""
+    """The questions that the model wrote; none, with a notice, where it wrote none in time.
+
+    What repeats another one, or a part of the prompt as small models do, is left out.
+    """
     _ = model.model  # loading has a limit of its own
     until = time.monotonic() + seconds
     try:
@@ -129,7 +132,7 @@ def _asked(prompt: str, most: int, model: ChatModel, seconds: float, notify: Not
         notify(f"The question is searched for as it is; {model.model.key} wrote no questions: {str(answer)[:100]}")
         return []
     lines = dict.fromkeys(_line(text)[:_LONGEST] for text in questions)
-    return [line for line in lines if line][:most]
+    return [line for line in lines if line and line not in prompt][:most]
 
 
 def _schema(most: int) -> dict[str, object]:

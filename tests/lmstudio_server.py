@@ -148,6 +148,10 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
             self.wfile.write(content)
 
         def _stream(self, events: Any) -> None:
+            with suppress(ConnectionError):  # a client that waits no longer
+                self._streamed(events)
+
+        def _streamed(self, events: Any) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Transfer-Encoding", "chunked")

@@ -1,5 +1,6 @@
 """Other questions to search for: what a model may write, and what becomes of what it may not."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -81,10 +82,17 @@ def test_what_cannot_be_trusted_leaves_the_question(server: FakeLMStudio, model:
 
 def test_a_model_that_says_nothing_is_not_waited_for(server: FakeLMStudio, model: ChatModel) -> None:
     told: list[str] = []
-    server.stream(30.0, "")
+    server.stream(30.0)
     assert parts("Which is taller, the mast or the boom?", model, seconds=1, notify=told.append) == []
     assert len(told) == 1
     assert "searched for as it is" in told[0]
+
+
+def test_parts_that_only_repeat_the_prompt_are_none(server: FakeLMStudio, model: ChatModel) -> None:
+    """The demo's 0.5B model does so."""
+    question = "Is the mast taller than the boom?"
+    server.say(json.dumps({"questions": [question, "Which simpler questions, two to 3,", "How tall is the mast?"]}))
+    assert parts(question, model, seconds=120) == ["How tall is the mast?"]
 
 
 def test_variants_keep_numbers_and_do_not_repeat(server: FakeLMStudio, model: ChatModel) -> None:
