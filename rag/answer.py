@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import rag.errors as errors
-from rag.cite import Verdict, check, claims, refuses, relevance
+from rag.cite import Slice, Verdict, check, relevance
+from rag.claims import claims, refuses
 from rag.lmstudio.chat import TEMPLATE_TOKENS, TOKEN_RATIO, ChatModel, Message
 from rag.sentences import sentences
 from rag.tokens import count
@@ -139,10 +140,11 @@ def checked(
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     if not supports:
         return _abstained(question, passages, model, "no passage supports what the model said", usage, timings)
-    if max(relevance(question, passages[evidence.passage]) for evidence in supports) < _LEAST_RELEVANCE:
+    used = {part.passage for evidence in supports for part in evidence.slices}
+    if max(relevance(question, passages[index]) for index in used) < _LEAST_RELEVANCE:
         return _abstained(question, passages, model, "no passage speaks of what was asked", usage, timings)
     citations: list[Citation] = []
-    numbers: dict[tuple[int, int, int, CitationStatus], int] = {}
+    numbers: dict[tuple[Slice, CitationStatus], int] = {}
     parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in verdicts]
     return Answer(
         question=question,
@@ -160,29 +162,35 @@ def _marker(
     verdict: Verdict,
     passages: Sequence[Hit],
     citations: list[Citation],
-    numbers: dict[tuple[int, int, int, CitationStatus], int],
+    numbers: dict[tuple[Slice, CitationStatus], int],
 ) -> str:
-    """The ` [n]` behind a sentence; the same evidence keeps its number. Without evidence it is ` [unverified]`."""
-    evidence = verdict.evidence
-    if evidence is None:
+    """The ` [n]` behind a sentence, or ` [n][m]`; the same evidence keeps its number.
+
+    Without evidence it is ` [unverified]`, and nothing behind what claims nothing.
+    """
+    if not verdict.claim.asserts:
+        return ""
+    if verdict.evidence is None:
         return " [unverified]"
-    key = (evidence.passage, evidence.start, evidence.end, verdict.status)
-    if key not in numbers:
-        hit = passages[evidence.passage]
-        numbers[key] = len(citations) + 1
-        citations.append(
-            Citation(
-                n=numbers[key],
-                source=hit.source,
-                page=hit.page,
-                headings=hit.headings,
-                start=hit.start + evidence.start,
-                end=hit.start + evidence.end,
-                quote=hit.text[evidence.start : evidence.end],
-                status=verdict.status,
+    # What fails to support a claim is shown by its nearest piece alone.
+    slices = verdict.evidence.slices[: 1 if verdict.status is CitationStatus.UNVERIFIED else None]
+    for part in slices:
+        if (part, verdict.status) not in numbers:
+            hit = passages[part.passage]
+            numbers[part, verdict.status] = len(citations) + 1
+            citations.append(
+                Citation(
+                    n=len(citations) + 1,
+                    source=hit.source,
+                    page=hit.page,
+                    headings=hit.headings,
+                    start=hit.start + part.start,
+                    end=hit.start + part.end,
+                    quote=hit.text[part.start : part.end],
+                    status=verdict.status,
+                )
             )
-        )
-    return f" [{numbers[key]}]"
+    return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
 
 
 def _spaced(parts: Sequence[str], said: str) -> str:

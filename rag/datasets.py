@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,20 +54,17 @@ class Query:
 class Dataset:
     """A folder of questions over documents.
 
-    `source` is what to ingest: the folder `docs/`, or the file `corpus.jsonl` of one record a document. A document is
-    named by its file, with or without the suffix, or by its `_id`. `unanswerable` counts the questions that were left
-    out because no document is relevant to them.
+    `source` is what is judged: the folder `docs/`, or the file `corpus.jsonl` of one record a document. A document is
+    named by its file, with or without the suffix, or by its `_id`. Where the gold spans count in other documents, as
+    in whole articles whose paragraphs are judged, `spanned` is their folder. `unanswerable` counts the questions that
+    were left out because no document is relevant to them.
     """
 
     name: str
     source: Path
+    spanned: Path
     queries: tuple[Query, ...]
     unanswerable: int
-
-    @property
-    def is_corpus(self) -> bool:
-        """Whether the documents are records of one file."""
-        return self.source.is_file()
 
 
 def read_questions(path: Path) -> list[Question]:
@@ -144,15 +141,17 @@ def read_dataset(folder: Path) -> Dataset:
             unanswerable += 1
     if not queries:
         raise errors.UsageProblem(f"{folder} has no question with a relevant document in qrels.tsv.")
-    return Dataset(folder.resolve().name, _source(folder, queries), tuple(queries), unanswerable)
+    source = _source(folder, {id_ for query in queries for id_ in query.gains})
+    spanned = _source(folder, {span[0] for query in queries for span in query.spans}) if spans else source
+    return Dataset(folder.resolve().name, source, spanned, tuple(queries), unanswerable)
 
 
-def _source(folder: Path, queries: Sequence[Query]) -> Path:
-    """The documents that the judgements are about: whole files, or the records of a corpus."""
+def _source(folder: Path, named: set[str]) -> Path:
+    """The documents that have these names: whole files, or the records of a corpus."""
     docs, corpus = folder / "docs", folder / "corpus.jsonl"
     if docs.is_dir():
         names = {name for path in docs.rglob("*") for name in (path.name, path.stem)}
-        if not corpus.is_file() or all(id_ in names for query in queries for id_ in query.gains):
+        if not corpus.is_file() or named <= names:
             return docs
     if not corpus.is_file():
         raise errors.SourceNotFound(f"{folder} has neither corpus.jsonl nor docs/.")

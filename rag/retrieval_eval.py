@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
@@ -102,27 +103,33 @@ def own_queries(base: KnowledgeBase, questions: Sequence[Question]) -> tuple[Que
     return tuple(Query(q.id, q.question, {GOLD: 1.0}, (spans[q.id],)) for q in questions if q.id in spans)
 
 
-def document_names(base: KnowledgeBase, dataset: Dataset) -> dict[str, str]:
-    """The set's own name of each document by its source in the knowledge base.
+def judged_names(base: KnowledgeBase, dataset: Dataset) -> dict[str, str]:
+    """The set's own name of each judged document by its source in the knowledge base.
 
-    Raises UsageProblem where a judged document is not in the knowledge base: every figure would be wrong.
+    Raises UsageProblem where one is not in the knowledge base: every figure would be wrong.
     """
-    judged = {id_ for query in dataset.queries for id_ in query.gains} | {
-        span[0] for query in dataset.queries for span in query.spans
-    }
+    return _names(base, dataset.source, {id_ for query in dataset.queries for id_ in query.gains})
+
+
+def spanned_names(base: KnowledgeBase, dataset: Dataset) -> dict[str, str]:
+    """The set's own name of each document that gold spans count in, by its source. Raises as `judged_names` does."""
+    return _names(base, dataset.spanned, {span[0] for query in dataset.queries for span in query.spans})
+
+
+def _names(base: KnowledgeBase, made_of: Path, wanted: set[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for row in base.documents():
         if row.status != "ok":
             continue
-        if dataset.is_corpus:
+        if made_of.is_file():
             names[row.source] = row.source.partition("#")[2]
             continue
         file = row.source.rpartition("/")[2]
         stem = file.rpartition(".")[0] or file
-        names[row.source] = file if file in judged else stem
-    if lost := sorted(judged - set(names.values())):
+        names[row.source] = file if file in wanted else stem
+    if lost := sorted(wanted - set(names.values())):
         raise errors.UsageProblem(
-            f"{len(lost)} judged documents of {dataset.name} are not in the knowledge base, among them {lost[0]!r}."
+            f"{len(lost)} documents that are judged are not among those of {made_of}, among them {lost[0]!r}."
         )
     return names
 
@@ -132,16 +139,19 @@ def way_scores(
     search: Search,
     *,
     names: Mapping[str, str] | None = None,
+    spanned: tuple[Search, Mapping[str, str]] | None = None,
     chat_requests: Callable[[], int] = lambda: 0,
     track: Callable[[Sequence[Query]], Iterator[Query]] = iter,
 ) -> WayScores:
     """Measure one way of searching: what it ranks, and the spans it finds as for an answer.
 
-    `names` are the judgements' names of documents by their source; `chat_requests` counts those made so far.
+    `names` are the judgements' names of documents by their source; `spanned` is the same way of searching with the
+    names where the gold spans count in documents of their own. `chat_requests` counts those made so far.
     """
     search(queries[0].text, limit=SPAN_HITS, floor=ANSWER_FLOOR)  # loads what is not loaded, outside of the figures
     before, began = chat_requests(), time.perf_counter()
-    scores = tuple(_query_score(query, names or {}, search) for query in track(queries))
+    close = spanned or (search, names or {})
+    scores = tuple(_query_score(query, names or {}, search, close) for query in track(queries))
     searches = sum(2 if query.spans else 1 for query in queries)
     values: dict[str, list[float]] = {}
     for score in scores:
@@ -170,7 +180,9 @@ def differences(way: WayScores, default: WayScores) -> dict[str, Difference]:
     return found
 
 
-def _query_score(query: Query, names: Mapping[str, str], search: Search) -> QueryScore:
+def _query_score(
+    query: Query, names: Mapping[str, str], search: Search, spanned: tuple[Search, Mapping[str, str]]
+) -> QueryScore:
     by_passage = GOLD in query.gains
     hits = search(query.text, limit=_PASSAGE_HITS if by_passage else _DOCUMENT_HITS, floor=0.0)
     if by_passage:
@@ -186,8 +198,10 @@ def _query_score(query: Query, names: Mapping[str, str], search: Search) -> Quer
         "mrr": reciprocal_rank(ranked, query.gains),
     }
     if query.spans:
-        close = search(query.text, limit=SPAN_HITS, floor=ANSWER_FLOOR)
-        span = span_score([(names.get(hit.source, hit.source), hit.start, hit.end) for hit in close], query.spans)
+        search_spans, called_there = spanned
+        close = search_spans(query.text, limit=SPAN_HITS, floor=ANSWER_FLOOR)
+        ranges = [(called_there.get(hit.source, hit.source), hit.start, hit.end) for hit in close]
+        span = span_score(ranges, query.spans)
         measures |= {"span_recall": span.recall, "span_precision": span.precision, "span_iou": span.iou}
     return QueryScore(query, measures, first_rank(ranked, query.gains), tuple(hits[:_SHOWN_HITS]))
 

@@ -104,7 +104,7 @@ def _forms(run: str, languages: tuple[str, ...], spoken: str) -> tuple[str, ...]
     if word in STOP_WORDS.get(spoken, ()):
         return ()
     parts = [part.casefold() for part in _HUMP.findall(run) if len(part) > 1] if _CAMEL.search(run) else []
-    return tuple(dict.fromkeys(_stem(form, language) for form in (word, *parts) for language in languages))
+    return tuple(dict.fromkeys(stem(form, language) for form in (word, *parts) for language in languages))
 
 
 def _runs(text: str) -> Iterator[tuple[str, bool]]:
@@ -120,13 +120,13 @@ def _pairs(run: str) -> list[str]:
     return [run[at : at + 2] for at in range(len(run) - 1)] or [run]
 
 
-def _stem(word: str, language: str) -> str:
+def stem(word: str, language: str) -> str:
     """The word's stem without accents: people leave them out when they ask."""
     stemmer = _stemmer(language)
-    stem = stemmer.stemWord(word) if stemmer else word
-    if stem.isascii():
-        return stem
-    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", stem)))
+    found = stemmer.stemWord(word) if stemmer else word
+    if found.isascii():
+        return found
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", found)))
 
 
 @cache

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rag.errors as errors
@@ -85,6 +85,7 @@ def test_a_notebook_shows_a_documents_text_as_text() -> None:
     assert "24" in shown
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(alphabet="abc .\n文🙂", min_size=1, max_size=400), min_size=1, max_size=6), st.integers(50, 900)
 )

@@ -88,14 +88,15 @@ def test_a_set_is_read(folder: Path) -> None:
     dataset = read_dataset(folder)
     assert [query.id for query in dataset.queries] == ["q1", "q2"]
     assert dataset.queries[0].spans == (("parrot", 0, 29),)
-    assert dataset.source == folder / "docs"
-    assert not dataset.is_corpus
+    assert dataset.source == dataset.spanned == folder / "docs"
 
 
-def test_judgements_of_passages_need_the_corpus(folder: Path) -> None:
+def test_judgements_of_passages_need_the_corpus_and_spans_their_documents(folder: Path) -> None:
     (folder / "corpus.jsonl").write_text(json.dumps({"_id": "parrot#1", "title": "", "text": "A parrot eats seeds."}))
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tparrot#1\t1\n")
-    assert read_dataset(folder).is_corpus
+    dataset = read_dataset(folder)
+    assert dataset.source == folder / "corpus.jsonl"
+    assert dataset.spanned == folder / "docs"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,12 @@ def test_the_command_measures_compares_and_gates(
     assert plain.stdout.splitlines()[0] == "measure\tdefault"
     assert plain.stdout.splitlines()[1].startswith("ndcg@10\t1.000 (")
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tunknown\t1\n")
-    assert "not in the knowledge base" in str(run("--json").exception)
+    assert "documents that are judged are not among those of" in str(run("--json").exception)
+    passages = [{"_id": f"{name}#1", "title": name, "text": f"About a {name}."} for name in ("cat", "parrot")]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, passages)))
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tparrot#1\t1\n")
+    both = json.loads(run("--json").stdout)
+    assert both["mrr"] == both["span_recall"] == 1
 
 
 def without_costs(figures: dict[str, Any]) -> dict[str, Any]:

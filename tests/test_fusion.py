@@ -31,6 +31,18 @@ def test_the_weight_gives_one_search_all(weight: float, first: str) -> None:
     assert ids(NEAR, WORDED, weight)[0] == first
 
 
+def test_scores_are_a_convex_combination_of_scaled_ones() -> None:
+    near = [found("a", 0.9), found("b", 0.5), found("c", 0.1)]
+    result = fused(near, [found("b", 12.0), found("d", 2.0)], 0.4, exhausted=False)
+    assert {chunk.id: score for chunk, score in result} == pytest.approx(
+        {"b": 0.4 * 0.5 + 0.6, "a": 0.4, "c": 0, "d": 0}
+    )
+
+
+def test_ties_are_broken_the_same_way_each_time() -> None:
+    assert ids([found("b", 0.5), found("a", 0.5)], []) == ["a", "b"]
+
+
 def test_one_search_alone_keeps_its_order() -> None:
     assert ids(NEAR, []) == ["a", "b", "c"]
     assert ids([], WORDED) == ["b", "d", "a"]

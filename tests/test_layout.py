@@ -19,7 +19,8 @@ rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.form
 rag.lmstudio.client
 rag.store.names rag.store.schema rag.store.lance rag.store.tables
 rag.store.journal rag.store.write rag.store.search rag.store.upkeep rag.store.versions
-rag.cite rag.retrieve rag.rerank rag.rewrite rag.cross_encoder
+rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.retrieve
+rag.rerank rag.rewrite rag.cross_encoder
 rag.answer
 rag.knowledge_base
 rag.doctor rag.display rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker

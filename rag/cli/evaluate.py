@@ -15,12 +15,12 @@ from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowle
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rag.datasets import Dataset, Query
+    from rag.datasets import Query
     from rag.knowledge_base import KnowledgeBase
     from rag.retrieval_eval import Difference, WayScores
     from rag.search_options import SearchKeywords
 
-SHOWN = ("ndcg@10", "recall@5", "recall@20", "mrr", "span_recall", "span_precision", "span_iou")
+SHOWN = ("ndcg@10", "recall@3", "recall@5", "recall@20", "mrr", "span_recall", "span_precision", "span_iou")
 
 
 def evaluate(
@@ -81,6 +81,7 @@ def evaluate(
                 subject.queries,
                 partial(base.search, **how),
                 names=subject.names,
+                spanned=subject.spanned and (partial(subject.spanned[0].search, **how), subject.spanned[1]),
                 chat_requests=lambda: base.chat_model.requests,
                 track=partial(_tracked, name),
             )
@@ -111,7 +112,8 @@ class Subject:
     """What is measured: a knowledge base, and questions about it.
 
     `names` are the judgements' names of documents by their source, None where passages are judged. `of` is how many
-    questions there are, of which `queries` may be a sample; `unanswerable` is how many more have no answer.
+    questions there are, of which `queries` may be a sample; `unanswerable` is how many more have no answer. `spanned`
+    is another knowledge base with its names where the gold spans count in documents of their own.
     """
 
     name: str
@@ -120,12 +122,15 @@ class Subject:
     of: int
     unanswerable: int
     names: dict[str, str] | None
+    spanned: "tuple[KnowledgeBase, dict[str, str]] | None" = None
 
     def __enter__(self) -> "Subject":
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.base.close()
+        if self.spanned:
+            self.spanned[0].close()
 
     def to_dict(self) -> dict[str, Any]:
         """How the figures of `rag eval --json` begin."""
@@ -146,17 +151,20 @@ class Subject:
 
 def _subject(path: Path, kb: Path | None, most: int | None, *, download: bool | None) -> Subject:
     from rag.datasets import read_dataset, read_questions
-    from rag.retrieval_eval import document_names, own_queries, sampled
+    from rag.retrieval_eval import judged_names, own_queries, sampled, spanned_names
 
     path = path.expanduser()
     if path.is_dir():
         if kb is not None:
             raise errors.UsageProblem(f"{path} brings its own documents; --kb is for a file of questions.")
         dataset = read_dataset(path)
-        base = _made(dataset, download=download)
-        names = document_names(base, dataset)
-        queries = dataset.queries
-        return Subject(dataset.name, base, sampled(queries, most), len(queries), dataset.unanswerable, names)
+        base = _made(dataset.name, dataset.source, download=download)
+        names, queries = judged_names(base, dataset), dataset.queries
+        spanned = None
+        if dataset.spanned != dataset.source:
+            other = _made(dataset.name, dataset.spanned, download=download)
+            spanned = other, spanned_names(other, dataset)
+        return Subject(dataset.name, base, sampled(queries, most), len(queries), dataset.unanswerable, names, spanned)
     questions = read_questions(path)
     base = knowledge_base(kb, download=download)
     queries = own_queries(base, questions)
@@ -165,8 +173,8 @@ def _subject(path: Path, kb: Path | None, most: int | None, *, download: bool | 
     )
 
 
-def _made(dataset: "Dataset", *, download: bool | None) -> "KnowledgeBase":
-    """The set's documents, ingested at the first time; later only what changed."""
+def _made(set_name: str, source: Path, *, download: bool | None) -> "KnowledgeBase":
+    """Documents of a set, ingested at the first time; later only what changed."""
     import hashlib
 
     import platformdirs
@@ -178,14 +186,14 @@ def _made(dataset: "Dataset", *, download: bool | None) -> "KnowledgeBase":
     from rag.store.schema import FORMAT
 
     configured = settings(download=download)
-    made_of = f"{dataset.source.resolve()} {configured.embedding_model} {configured.chunk_tokens}"
-    name = f"{dataset.name}-{hashlib.blake2b(made_of.encode(), digest_size=6).hexdigest()}-{FORMAT}"
+    made_of = f"{source.resolve()} {configured.embedding_model} {configured.chunk_tokens}"
+    name = f"{set_name}-{hashlib.blake2b(made_of.encode(), digest_size=6).hexdigest()}-{FORMAT}"
     folder = Path(platformdirs.user_cache_dir(APP, appauthor=False)) / "eval" / name
     base = KnowledgeBase(folder, settings=configured, notify=notify)
     records = ReadOptions(record_id="_id", record_title="title", record_text=("text",))
-    report = with_progress(base, [dataset.source], options=records if dataset.is_corpus else ReadOptions(), quiet=True)
+    report = with_progress(base, [source], options=records if source.is_file() else ReadOptions(), quiet=True)
     if report.failed:
-        notify(f"{report.failed} documents of {dataset.name} could not be read; what they answer counts as missed.")
+        notify(f"{report.failed} documents of {set_name} could not be read; what they answer counts as missed.")
     return base
 
 

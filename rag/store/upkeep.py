@@ -83,5 +83,5 @@ def _is_well(store: Store, changed: int, large: int) -> bool:
 
 def size_on_disk(path: Path) -> int:
     """Bytes of all files of the knowledge base; versions share theirs."""
-    files = {(stat.st_dev, stat.st_ino): stat.st_size for stat in (file.stat() for file in path.rglob("*"))}
-    return sum(files.values())
+    stats = (file.stat() for file in path.rglob("*") if file.is_file())
+    return sum({(stat.st_dev, stat.st_ino): stat.st_size for stat in stats}.values())

@@ -1,0 +1,291 @@
+"""How far a passage supports a claim, and which of its sentences do: pure, without a model."""
+
+import re
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rag.polarity import contradicts
+from rag.quantities import Quantity, quantities
+from rag.sentences import sentences
+from rag.types import Hit
+from rag.wording import Words, language, plain, words
+
+_MOST_SENTENCES = 3  # a fact, its subject and a condition seldom stand further apart
+_LEAST_GAIN = 0.08  # what a further sentence must add to the coverage
+_NEIGHBOUR = 0.03  # of two that add as much, the one beside the first
+_ASKED = 0.1  # of two that hold as much of the claim, the one that also speaks of what was asked
+_QUANTITY_WEIGHT = 1.3
+_NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.36, 0.4, 0.4
+_GIVEN_PENALTY = 0.8  # for a name or a number that the question brought in
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A passage's sentences as words; `around` is what a reader knows besides: document, title, headings."""
+
+    language: str
+    spans: tuple[tuple[int, int], ...]
+    sentences: tuple[Words, ...]
+    stems: tuple[frozenset[str], ...]
+    quantities: tuple[tuple[Quantity, ...], ...]
+    all_stems: frozenset[str]
+    all_words: frozenset[str]
+    around_words: frozenset[str]
+    initials: tuple[str, ...]
+    around: frozenset[str]
+    around_quantities: tuple[Quantity, ...]
+    roots: dict[str, tuple[str, ...]]  # the passage's names by what is left without their endings
+    heads: dict[str, tuple[str, ...]]  # its longer stems by how they begin
+
+
+@lru_cache(maxsize=512)
+def _read(text: str, surroundings: str) -> Reading:
+    spoken = language(text)
+    spans = tuple(sentences(text))
+    parts = tuple(words(text[start:end], spoken) for start, end in spans)
+    stems = tuple(frozenset(part.weights) for part in parts)
+    near = words(surroundings, spoken)
+    all_stems = frozenset().union(*stems)
+    names = {plain(part.folded[at]) for part in (*parts, near) for at in part.named}
+    return Reading(
+        language=spoken,
+        spans=spans,
+        sentences=parts,
+        stems=stems,
+        quantities=tuple(quantities(part.folded) for part in parts),
+        all_stems=all_stems,
+        all_words=frozenset(plain(word) for part in (*parts, near) for word in part.folded),
+        around_words=frozenset(plain(word) for word in near.folded),
+        initials=tuple(run for part in parts for run in _initials(part)),
+        around=frozenset(near.weights),
+        around_quantities=quantities(near.folded),
+        roots=_grouped((_root(name), name) for name in names),
+        heads=_grouped((stem[:5], stem) for stem in all_stems if len(stem) >= 5),
+    )
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for key, value in pairs:
+        found[key] = (*found.get(key, ()), value)
+    return found
+
+
+def _initials(said: Words) -> list[str]:
+    """The first letters of each run of telling words, a name's as capitals."""
+    letters = [
+        (word[0].upper() if at in said.named else word[0]) if stem else " "
+        for at, (word, stem) in enumerate(zip(said.folded, said.stems, strict=True))
+    ]
+    return [run for run in "".join(letters).split() if len(run) > 2]
+
+
+def together(first: Reading, second: Reading) -> Reading:
+    """Two passages as one: the sentences of the second are counted on from those of the first."""
+    return Reading(
+        language=first.language,
+        spans=first.spans + second.spans,
+        sentences=first.sentences + second.sentences,
+        stems=first.stems + second.stems,
+        quantities=first.quantities + second.quantities,
+        all_stems=first.all_stems | second.all_stems,
+        all_words=first.all_words | second.all_words,
+        around_words=first.around_words | second.around_words,
+        initials=first.initials + second.initials,
+        around=first.around | second.around,
+        around_quantities=first.around_quantities + second.around_quantities,
+        roots={key: (*first.roots.get(key, ()), *second.roots.get(key, ())) for key in {*first.roots, *second.roots}},
+        heads={key: (*first.heads.get(key, ()), *second.heads.get(key, ())) for key in {*first.heads, *second.heads}},
+    )
+
+
+def read(passage: Hit) -> Reading:
+    """A passage taken apart, once for all claims."""
+    surroundings = (re.sub(r"[/._#-]", " ", passage.source), passage.title, *passage.headings)
+    return _read(passage.text, "\n".join(surroundings))
+
+
+def overlap(claim: str, passage: Reading) -> float:
+    """How much of a claim's words and numbers a passage holds as they are: a quick look, to see where to look well."""
+    said = words(claim, passage.language)
+    known = passage.all_stems | passage.around
+    held = sum(weight for stem, weight in said.weights.items() if stem in known)
+    for amount in quantities(said.folded):
+        held += any(amount.agrees(other) for part in passage.quantities for other in part)
+    return held
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """What a passage has for a claim: the sentences, as indices, best first, and how far they support it, 0 to 1.
+
+    `coverage` is the share of the claim's telling words and numbers that stand in them. `missing` are its numbers that
+    do not, and its names that stand nowhere in the passage; `denied` is the word by which it says the opposite, or "".
+    `relevance` is the share of the question's telling words that stand in these sentences.
+    """
+
+    chosen: tuple[int, ...]
+    coverage: float
+    missing: tuple[str, ...]
+    denied: str
+    score: float
+    relevance: float
+
+
+def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = False) -> Support | None:
+    """Find the sentences of a passage that support a claim best; None where no word of it stands there.
+
+    `asked` is the question: a count that it names ("the two methods") needs no evidence, and its own names and numbers
+    weigh less where they are missing. `near` demands the names in these very sentences and not just in the passage.
+    """
+    said = words(claim, passage.language)
+    question = words(asked, passage.language)
+    amounts = [q for q in quantities(said.folded) if not q.implied]
+    total = sum(said.weights.values()) + _QUANTITY_WEIGHT * len(amounts)
+    if not total:
+        return None
+    names = {said.stems[at] for at in said.named}
+    variants = {stem: _variants(stem, stem in names, passage) for stem in said.weights}
+    free = sum(w for stem, w in said.weights.items() if variants[stem] & passage.around)
+    open_stems = {stem: w for stem, w in said.weights.items() if not variants[stem] & passage.around}
+    wanted = question.weights.keys() - said.weights.keys()
+    chosen, gained = _choose(open_stems, variants, amounts, wanted, passage)
+    if not chosen:
+        return None
+    zone = [passage.sentences[at] for at in chosen]
+    there = [q for at in chosen for q in passage.quantities[at]] + list(passage.around_quantities)
+    given = quantities(question.folded)
+    lost = [q for q in amounts if not _stands(q, there) and not (q.spelled and _stands(q, given))]
+    known = passage.all_words
+    if near:
+        known = passage.around_words.union(*(map(plain, part.folded) for part in zone))
+    strangers = _strangers(said, passage, known)
+    denied = contradicts(said, zone, passage.language)
+    coverage = min(1.0, (free + gained) / total)
+    score = coverage
+    if any(not _stands(q, given) for q in lost):
+        score *= _NUMBER_PENALTY
+    elif lost:
+        score *= _GIVEN_PENALTY
+    if any(said.stems[at] not in question.weights for at in strangers):
+        score *= _NAME_PENALTY
+    elif strangers:
+        score *= _GIVEN_PENALTY
+    score *= _DENIAL_PENALTY if denied else 1
+    missing = tuple(dict.fromkeys([q.text for q in lost] + [said.folded[at] for at in strangers]))
+    spoken = passage.around.union(*(passage.stems[at] for at in chosen))
+    return Support(chosen, coverage, missing, denied, score, len(wanted & spoken) / len(wanted) if wanted else 0.0)
+
+
+def _stands(quantity: Quantity, there: Iterable[Quantity]) -> bool:
+    return any(quantity.agrees(other) for other in there)
+
+
+def _variants(stem: str, named: bool, passage: Reading) -> frozenset[str]:
+    """The stems of a passage that are this one in another form: evaluat-ion and evaluat-or, Frist and Rückgabefrist.
+
+    A name's only other form is that of its people or language: Italy, Italian.
+    """
+    alike: set[str] = set()
+    if stem in passage.all_stems or stem in passage.around:
+        pass
+    elif named:
+        alike = set(passage.roots.get(_root(stem), ()))
+    elif len(stem) >= 5:
+        near = passage.heads.get(stem[:5], ())
+        alike = {other for other in near if _shared(stem, other) >= 0.7 * min(len(stem), len(other))}
+        if passage.language in _COMPOUNDING:
+            alike |= {other for other in passage.all_stems if len(other) >= 5 and (stem in other or other in stem)}
+    return frozenset({stem, *alike})
+
+
+_COMPOUNDING = frozenset({"de", "nl", "sv"})
+_PEOPLE = re.compile(r"(?:i?an|ean|ish|ese|ain|ia|land|[iyae])$")
+
+
+@lru_cache(maxsize=65536)
+def _root(name: str) -> str:
+    """A country's name without the ending that makes its people of it; the name itself where it is too short."""
+    root = _PEOPLE.sub("", name)
+    return root if len(root) >= 3 else name
+
+
+def _shared(a: str, b: str) -> int:
+    count = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        count += 1
+    return count
+
+
+def _choose(
+    stems: dict[str, float],
+    variants: dict[str, frozenset[str]],
+    amounts: Sequence[Quantity],
+    wanted: AbstractSet[str],
+    passage: Reading,
+) -> tuple[tuple[int, ...], float]:
+    """The sentences that together hold most of a claim, greedily, and the weight that they hold.
+
+    Of sentences that hold as much, the one with more of the question's other words comes first.
+    """
+    total = sum(stems.values()) + _QUANTITY_WEIGHT * len(amounts)
+    holds: list[dict[object, float]] = []
+    for there, numbers in zip(passage.stems, passage.quantities, strict=True):
+        held: dict[object, float] = {
+            stem: weight if stem in there else 0.7 * weight
+            for stem, weight in stems.items()
+            if stem in there or variants[stem] & there
+        }
+        held |= {q: _QUANTITY_WEIGHT for q in amounts if _stands(q, numbers)}
+        holds.append(held)
+    chosen: list[int] = []
+    got: dict[object, float] = {}
+    while len(chosen) < min(_MOST_SENTENCES, len(holds)):
+
+        def gain(at: int) -> float:
+            new = sum(max(0.0, weight - got.get(item, 0.0)) for item, weight in holds[at].items())
+            if chosen and new and abs(at - chosen[0]) == 1:
+                new += _NEIGHBOUR * total
+            elif not chosen and new and wanted:
+                new += _ASKED * total * len(wanted & passage.stems[at]) / len(wanted)
+            return new
+
+        best = max((at for at in range(len(holds)) if at not in chosen), key=gain)
+        if gain(best) <= (_LEAST_GAIN * total if chosen else 0.0):
+            break
+        chosen.append(best)
+        for item, weight in holds[best].items():
+            got[item] = max(weight, got.get(item, 0.0))
+    return tuple(chosen), sum(got.values())
+
+
+def _strangers(said: Words, passage: Reading, known: AbstractSet[str]) -> list[int]:
+    """The places of the claim's names that are not among the known words, nor are their initials in the passage."""
+    lost = [at for at in sorted(said.named) if not _known(plain(said.folded[at]), known, passage)]
+    return [at for at in lost if not _abbreviated(said, at, passage)]
+
+
+def _known(name: str, there: AbstractSet[str], passage: Reading) -> bool:
+    """Whether a name is among these words, as it is, with or without a plural s, or as Italy is for Italian."""
+    if name in there or f"{name}s" in there or (name.endswith("s") and name[:-1] in there):
+        return True
+    return any(other in there for other in passage.roots.get(_root(name), ()))
+
+
+def _abbreviated(said: Words, at: int, passage: Reading) -> bool:
+    """Whether a name is the initials of words in the passage, or one of the words whose initials stand there."""
+    name = said.folded[at]
+    if 3 <= len(name) <= 6 and any(
+        name.upper() in initials or (len(name) > 3 and name in initials.lower()) for initials in passage.initials
+    ):
+        return True
+    for length in range(3, 6):
+        for start in range(max(0, at - length + 1), min(at, len(said.folded) - length) + 1):
+            run = said.folded[start : start + length]
+            if all(said.stems[start : start + length]) and "".join(word[0] for word in run) in passage.all_words:
+                return True
+    return False
