@@ -13,6 +13,8 @@ import rag.errors as errors
 from rag.lmstudio.chat import ChatModel, Message
 from rag.lmstudio.formed import formed
 from rag.lmstudio.http import Notify, log_notice
+from rag.stop_words import STOP_WORDS
+from rag.words import language_of, terms
 
 SECONDS = 10.0  # a rewriting that takes longer is not waited for
 _TURNS = 6  # the last ones of a conversation
@@ -39,14 +41,9 @@ _PARTS = """Question: {question}
 Which simpler questions, two to {count}, have to be answered first to answer this one? Each is understood by itself \
 and keeps the names and numbers that it needs. Answer nothing. A question that is simple already is the only one."""
 
-_WORD = re.compile(r"\w+(?:[-'’.]\w+)*")
-# Words that a question is built with: a rewriting may need others of them than the conversation has.
-_BUILDING = frozenset(
-    "a an the of in on at to for from by with about as and or not is are was were be been do does did has have had can "
-    "could will would should may might must what which who whom whose when where why how that this these those there "
-    "it its than if much many long often far old any some all each also s t one ones he she his her they them their "
-    "so then please tell me more no yes i you we my your our there here".split()
-)
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+# Words that a question is asked with and that no list of stop words has: a rewriting may need others of them.
+_ASKING = frozenset("long many much often far old more one ones also then about tell please yes".split())
 
 
 def standalone(
@@ -86,25 +83,20 @@ def parts(
 def faithful(rewritten: str, question: str, said: Sequence[str]) -> bool:
     """Whether a rewriting has no word of its own, loses none of the question's, and does not just repeat what was said.
 
-    Words that a question is built with do not count. Another form of a known word is no new word: the beginnings of
-    words are compared.
+    Words are compared by their stems; what a language builds questions with does not count.
     """
-    words = _content(rewritten)
+    language = language_of(" ".join((question, *said)))
+    words, known = _content(rewritten, language), _content(" ".join((question, *said)), language)
     repeats = any(rewritten.casefold().strip() in text.casefold() for text in said)
-    return not repeats and _content(question) <= words <= _content(" ".join((question, *said)))
+    return not repeats and _content(question, language) <= words <= known
 
 
-def _content(text: str) -> set[str]:
-    return {_stem(word) for word in _WORD.findall(text.casefold()) if word not in _BUILDING}
-
-
-def _stem(word: str) -> str:
-    """A word's beginning; what holds a digit is compared whole."""
-    return word if any(map(str.isdigit, word)) else word[:5]
+def _content(text: str, language: str) -> set[str]:
+    return set(terms(text, language).split()) - _ASKING - STOP_WORDS.get(language, frozenset())
 
 
 def _numbers(text: str) -> set[str]:
-    return {word for word in _WORD.findall(text.casefold()) if any(map(str.isdigit, word))}
+    return set(_NUMBER.findall(text))
 
 
 def _quoted(turn: Message) -> str:
