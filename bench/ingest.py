@@ -70,7 +70,7 @@ def ingest(server: Synthetic, folder: Path, kb: Path) -> dict[str, Any]:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
-        peak = _peak_memory(process)
+        peak = peak_memory(process)
         wall = time.perf_counter() - began
         output.seek(0)
         report = json.loads(output.read().strip().rpartition("\n")[2])
@@ -96,7 +96,7 @@ def ingest(server: Synthetic, folder: Path, kb: Path) -> dict[str, Any]:
     return figures
 
 
-def _peak_memory(process: "subprocess.Popen[bytes]") -> int:
+def peak_memory(process: "subprocess.Popen[bytes]") -> int:
     """The most bytes that the process and its children held at once, until it ends."""
     peak = 0
     root = psutil.Process(process.pid)

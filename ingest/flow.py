@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 import rag.errors as errors
-from ingest.embedding import Embedded, Embedding, Text, Vector
 from ingest.frames import Answer, FileDone, Job, ReadDocument, Task
 from ingest.ledger import FileState, Group, Ledger, Work
 from ingest.members import ReadOptions
 from ingest.report import FileStatus, Outcome, Progress
 from ingest.vectors import Shelf
 from ingest.workers import Budget, Limits, Readers, workers_for
+from rag.lmstudio.batches import Embedded, Embedding, Text, Vector
 from rag.store.journal import Journal
 from rag.store.schema import DocumentRow
 from rag.store.upkeep import tidy
@@ -80,7 +80,7 @@ _Event = _Read | _ReadingEnded | Embedded | _Written | _Stopped
 class Server:
     """The embedding model as a flow needs it: its key, what embeds, and how many texts a request.
 
-    `lead` are texts that are embedded with the first request; `check_lead` raises where their vectors are not right.
+    `lead` are texts that stand before others in the first request; `check_lead` raises where its vectors are not right.
     """
 
     model: str

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ingest.fetch import fetched, is_address
@@ -14,6 +15,7 @@ from ingest.ledger import Work
 from ingest.members import ReadOptions
 from ingest.report import FileStatus, IngestReport, Outcome, Progress
 from ingest.sources import File, Plan, Scope, moved_source, swallowed
+from rag.identity import check_lead
 from rag.knowledge_base import KnowledgeBase
 from rag.store.journal import Journal
 from rag.store.names import digest
@@ -100,7 +102,7 @@ def ingest(
             _tell_settled(plan, seen, tell)
             try:
                 if plan.work:
-                    for outcome in flow.run(writer, _server(into, known=bool(rows)), options, on_progress):
+                    for outcome in flow.run(writer, _server(into), options, on_progress):
                         tell(outcome)
             finally:
                 report.chunks, report.embedded = flow.totals.chunks, flow.totals.embedded
@@ -122,15 +124,15 @@ def _writer(into: KnowledgeBase, seen: Inventory) -> Writer:
     return writer
 
 
-def _server(into: KnowledgeBase, *, known: bool) -> Server:
-    """What embeds. Where vectors are known already, the first request shows whether the model still makes such ones."""
-    embedder = into.embedder
+def _server(into: KnowledgeBase) -> Server:
+    """What embeds. The first request shows whether the model makes vectors as when the index was made, in order."""
+    embedder, made_with = into.embedder, into.store.made_with()
     return Server(
-        into.store.identity.embedding_model,
+        made_with[0].embedding_model,
         embedder.embed_documents,
         into.settings.embed_batch,
-        CANARY_TEXTS if known else (),
-        into.check_canaries,
+        CANARY_TEXTS,
+        partial(check_lead, into.path, made_with, embedder),
     )
 
 

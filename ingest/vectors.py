@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ingest.embedding import Vector
+from rag.lmstudio.batches import Vector
 from rag.store.journal import Journal
 from rag.store.write import Writer
 

@@ -56,8 +56,7 @@ def answer_stream(question: str, hits: Sequence[Hit], model: ChatModel, *, answe
     if not hits:
         yield _abstained(question, (), "", "nothing in the documents resembles the question", {}, {})
         return
-    rest = answer_tokens + TEMPLATE_TOKENS
-    room = model.reserve(_cost(question, hits) + rest) - rest
+    room = room_for(question, hits, model, answer_tokens=answer_tokens)
     for attempt in range(_OVERFLOW_TRIES):
         passages = packed(question, hits, room)
         said: list[str] = []
@@ -80,6 +79,12 @@ def answer_stream(question: str, hits: Sequence[Hit], model: ChatModel, *, answe
             room = min(room, _cost(question, passages)) // 2
     timings = {"first_token": first or 0.0, "answer": time.perf_counter() - began}
     yield checked(question, "".join(said), passages, model.model.key, usage, timings)
+
+
+def room_for(question: str, hits: Sequence[Hit], model: ChatModel, *, answer_tokens: int) -> int:
+    """How many tokens the question and its passages may have; the model is loaded, with room for all if it can be."""
+    rest = answer_tokens + TEMPLATE_TOKENS
+    return model.reserve(_cost(question, hits) + rest) - rest
 
 
 def _cost(question: str, passages: Sequence[Hit]) -> int:

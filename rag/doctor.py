@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import rag.errors as errors
+from rag.identity import rebuild_command
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.autostart import answers
 from rag.lmstudio.http import Connection
@@ -175,7 +176,7 @@ def _same_model(base: KnowledgeBase) -> Check:
                 "index model",
                 Severity.ERROR,
                 f"made with {made_with}, RAG_EMBEDDING_MODEL says {wanted}",
-                "unset RAG_EMBEDDING_MODEL",
+                f"unset RAG_EMBEDDING_MODEL, or: {rebuild_command(base.path, wanted)}",
             )
     except errors.RagError as exc:
         return Check("index model", Severity.ERROR, str(exc))

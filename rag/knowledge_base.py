@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from rag.answer import Event
     from rag.cross_encoder import CrossEncoder
     from rag.lmstudio.chat import ChatModel
-    from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
+    from rag.lmstudio.embeddings import Embedder, FloatVector
+    from rag.lmstudio.residency import LoadedModel
     from rag.retrieve import Judge
-    from rag.store.schema import DocumentRow, Identity
+    from rag.select import Selection
+    from rag.store.schema import DocumentRow, Identity, Origin
     from rag.store.search import Found
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 # 90.0/7.5/7.5: what is left out is seldom what was wanted, and a prompt is shorter by more than a third.
 ANSWER_FLOOR = 0.5
 
-_SIMILAR = 0.99  # cosine between a canary's vector then and now; another quantisation of one model still passes
+NOTHING_SELECTED = "the filter selects no document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class KnowledgeBase:
         self.path = Path(path) if path is not None else self.settings.kb
         self.version = version
         self.notify = notify
+        self._embedders: dict[str | None, Embedder] = {}  # by the model that was wanted; a rebuild brings another one
+        self._checked: tuple[Origin, LoadedModel] | None = None
 
     def __enter__(self) -> "KnowledgeBase":
         return self
@@ -79,9 +83,10 @@ class KnowledgeBase:
 
     def close(self) -> None:
         """Close the connections to the model server; they open again when needed."""
-        for name in ("embedder", "chat_model"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
+        while self._embedders:
+            self._embedders.popitem()[1].close()
+        if "chat_model" in self.__dict__:
+            self.__dict__.pop("chat_model").close()
 
     @cached_property
     def store(self) -> "Store":
@@ -93,21 +98,14 @@ class KnowledgeBase:
 
     def made(self) -> "Store":
         """The tables, made empty if there are none, for the embedding model that is set or found."""
-        from rag.store.schema import CANARY_TEXTS, Identity
+        from rag.identity import made_by
         from rag.store.tables import Store
 
         if not self.exists:
-            vectors = self.embedder.embed_documents(CANARY_TEXTS)
-            model, family = self.embedder.model, self.embedder.family
-            identity = Identity(
-                embedding_model=model.key,
-                quantization=model.quantization,
-                dimension=vectors.shape[1],
-                query_prefix=family.query_prefix,
-                document_prefix=family.document_prefix,
-                chunk_tokens=self.settings.chunk_tokens,
-            )
-            self.__dict__["store"] = Store.create(self.path, identity, vectors.tolist())
+            embedder = self.embedder
+            made_with = made_by(embedder, self.settings.chunk_tokens)
+            self.__dict__["store"] = Store.create(self.path, *made_with)
+            self._embedders = {made_with[0].embedding_model: embedder}
         return self.store
 
     @property
@@ -115,12 +113,13 @@ class KnowledgeBase:
         """Whether there is a knowledge base at the path."""
         return "store" in self.__dict__ or (self.path / "chunks.lance").is_dir()
 
-    @cached_property
+    @property
     def embedder(self) -> "Embedder":
         """What turns texts into vectors: the model that the index was made with, else the one that is set.
 
         Raises IdentityMismatch where the settings name another model than the index.
         """
+        from rag.identity import rebuild_command
         from rag.lmstudio.embeddings import Embedder
 
         wanted = self.settings.embedding_model
@@ -129,10 +128,13 @@ class KnowledgeBase:
             if wanted and wanted.lower() != made_with.lower():
                 raise errors.IdentityMismatch(
                     f"The knowledge base {self.path} was made with the embedding model {made_with}, not {wanted}. "
-                    f"Ask with {made_with}, or ingest into another --kb."
+                    f"Ask with {made_with}, or have its passages embedded by {wanted}: "
+                    f"{rebuild_command(self.path, wanted)}"
                 )
             wanted = made_with
-        return Embedder(self.settings, wanted, self.notify)
+        if wanted not in self._embedders:
+            self._embedders[wanted] = Embedder(self.settings, wanted, self.notify)
+        return self._embedders[wanted]
 
     @cached_property
     def chat_model(self) -> "ChatModel":
@@ -166,16 +168,62 @@ class KnowledgeBase:
 
     def search_by(self, question: str, options: SearchOptions) -> list[Hit]:
         """The passages that best fit a question, best first."""
-        from rag.retrieve import retrieve
-
         if not question.strip():
             raise errors.UsageProblem("The question is empty.")
-        questions = [question, *self._other_questions(question, options)]
-        vectors = self._query_vectors(questions) if options.mode is not Mode.WORDS else [None] * len(questions)
-        (_, vector), *others = zip(questions, vectors, strict=True)
-        return retrieve(
-            self.store, question, vector, options, others=others, judge=self._judge(question, options.rerank)
-        )
+        selection = self.selection(options)
+        hits = self._retrieved(question, options, selection) if selection is None or selection.documents else []
+        if not hits and self._selects_nothing(selection):
+            self.notify(f"{NOTHING_SELECTED.capitalize()}; `rag ls` lists what there is.")
+        return hits
+
+    def selection(self, options: SearchOptions) -> "Selection | None":
+        """What the filters of the options select; None where they have none. Raises UsageProblem."""
+        from rag.select import select
+
+        if not options.where and not options.paths:
+            return None  # without reading what a search without filters has no use for
+        return select(self._rows(), options.where, options.paths)
+
+    def _selects_nothing(self, selection: "Selection | None") -> bool:
+        from rag.store.within import held
+
+        return selection is not None and not held(self.store, selection)
+
+    def _retrieved(self, question: str, options: SearchOptions, selection: "Selection | None") -> list[Hit]:
+        from rag.retrieve import retrieve
+
+        store = self.store
+        other, judge = self._other_questions(question, options), self._judge(question, options.rerank)
+        while True:
+            made_with = store.made_with()
+            try:
+                vector = self._query_vector(question, made_with) if options.mode is not Mode.WORDS else None
+                asked = other and vector is not None
+                vectors = self.embedder.embed_together((), other) if asked else [None] * len(other)
+                others = list(zip(other, vectors, strict=True))
+                hits = retrieve(store, question, vector, options, selection, others=others, judge=judge)
+            except errors.KnowledgeBaseError:
+                if store.made_with() == made_with:
+                    raise
+            else:
+                if store.made_with() == made_with:
+                    return hits
+            # A rebuild has just put in vectors that this question's cannot be compared with: once more.
+
+    def query_vector(self, question: str) -> "FloatVector":
+        """The unit vector to search by. Raises IdentityMismatch, ServerError."""
+        return self._query_vector(question, self.store.made_with())
+
+    def _query_vector(self, question: str, made_with: "Origin") -> "FloatVector":
+        """The question's vector; the first time with a model, the canaries go along. Raises IdentityMismatch."""
+        from rag.identity import question_vector
+
+        embedder = self.embedder
+        if self._checked and self._checked[0] == made_with and self._checked[1] is embedder.model:
+            return embedder.embed_query(question)
+        vector = question_vector(self.path, made_with, embedder, question)
+        self._checked = (made_with, embedder.model)
+        return vector
 
     def _other_questions(self, question: str, options: SearchOptions) -> list[str]:
         """What is searched for besides the question."""
@@ -207,16 +255,6 @@ class KnowledgeBase:
 
         return judge
 
-    def _query_vectors(self, questions: Sequence[str]) -> "list[FloatVector]":
-        vectors = self.embedder.embed_queries(questions)
-        if vectors.shape[1] != self.store.identity.dimension:
-            raise errors.IdentityMismatch(
-                f"{self.embedder.model.key} makes vectors of {vectors.shape[1]} dimensions, the index "
-                f"{self.path} holds {self.store.identity.dimension}. It was made "
-                "with another model of that name; ingest into a new --kb."
-            )
-        return list(vectors)
-
     def ask(self, question: str, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention."""
         for event in self.ask_stream(question, **how):
@@ -226,21 +264,37 @@ class KnowledgeBase:
 
     def ask_stream(self, question: str, **how: Unpack[SearchKeywords]) -> "Iterator[Event]":
         """What the model says as it says it, and at last the Answer."""
-        from rag.answer import answer_stream
+        from rag.answer import NOT_IN_DOCUMENTS, answer_stream
 
         began = time.perf_counter()
-        hits = self.search_by(question, self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how)))
+        options = self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how))
+        hits = self.search_by(question, options)
         searched = time.perf_counter() - began
+        if not hits and self._selects_nothing(self.selection(options)):
+            yield Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED, timings={"search": searched})
+            return
         for event in answer_stream(question, hits, self.chat_model, answer_tokens=self.settings.answer_tokens):
             if isinstance(event, Answer):
                 timings = {"search": searched, **event.timings, "total": time.perf_counter() - began}
                 event = replace(event, citations=tuple(map(self._with_staleness, event.citations)), timings=timings)
             yield event
 
-    def documents(self) -> "list[DocumentRow]":
-        """All documents, by source; a file that only holds others, as an archive does, is none."""
-        rows = self.store.documents().values()
-        return sorted((row for row in rows if row.revision or row.status != "ok"), key=lambda row: row.source)
+    def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
+        """All documents that the filters select, by source; a file that only holds others, as an archive, is none.
+
+        A condition on headings or pages selects the documents with a passage that fulfils it. Raises UsageProblem.
+        """
+        from rag.select import select
+        from rag.store.within import held
+
+        rows = self._rows()
+        if selection := select(rows, where, paths):
+            ids = held(self.store, selection)
+            rows = [row for row in rows if row.id in ids]
+        return sorted(rows, key=lambda row: row.source)
+
+    def _rows(self) -> "list[DocumentRow]":
+        return [row for row in self.store.documents().values() if row.revision or row.status != "ok"]
 
     def text(self, source: str) -> str:
         """The whole text of a document: what every offset in hits and citations counts in."""
@@ -323,24 +377,6 @@ class KnowledgeBase:
         root, _, relative = source.partition("/")
         folder = self.store.roots().get(root)
         return folder / relative if folder is not None else None
-
-    def check_canaries(self, now: "FloatMatrix | None" = None) -> None:
-        """Raise IdentityMismatch where the model now makes other vectors than when the index was made.
-
-        `now` are the canaries' vectors of today, where the caller has had them embedded along with other texts.
-        """
-        import numpy as np
-
-        from rag.store.schema import CANARY_TEXTS
-
-        then = np.array(self.store.canaries, np.float32)
-        if now is None:
-            now = self.embedder.embed_documents(CANARY_TEXTS)
-        if now.shape != then.shape or float((now * then).sum(axis=1).min()) < _SIMILAR:
-            raise errors.IdentityMismatch(
-                f"{self.embedder.model.key} makes other vectors today than when {self.path} was made: the model file, "
-                "its quantisation or its pooling changed. Load the former one, or ingest into a new --kb."
-            )
 
     def _with_staleness(self, citation: Citation) -> Citation:
         """Flag a citation whose file changed or vanished since. Costs a stat, and a hash where the time differs."""

@@ -61,8 +61,8 @@ def relevance(
 def dealt(count: int) -> list[range]:
     """Which passages go into one request: dealt like cards, so that each request has better and worse ones.
 
-    In each, the better ones stand first, and so does the best mark in the prompt: models of 0.5 and 1.5 billion
-    parameters were seen to copy 3, 2, 1, 0 whatever they had read, which so changes no order.
+    In each, the better ones stand first, and so does the best mark in the prompt: a model of 0.5 billion parameters was
+    seen to copy 3, 2, 1, 0 whatever it had read, which so changes no order.
     """
     hands = -(-count // _PASSAGES)
     return [range(first, count, hands) for first in range(hands)]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.search_options import Mode, SearchOptions
+from rag.select import Selection
 from rag.store.search import Found, by_vector, by_words, passages
 from rag.store.tables import Outline, Store
 from rag.types import Hit
@@ -31,38 +32,65 @@ class Candidates:
     ranked: list[tuple[Found, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A search, stage by stage: what was found, and the groups of chunks that become passages."""
+
+    found: Candidates
+    groups: list[tuple[list[Found], float]]
+
+
 def retrieve(
     store: Store,
     question: str,
     vector: npt.NDArray[np.float32] | None,
     options: SearchOptions,
+    within: Selection | None = None,
     *,
     others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
     judge: Judge | None = None,
 ) -> list[Hit]:
     """The passages that best fit a question, best first.
 
-    `vector` is the question's unit vector, None by words only; `others` are questions with their vectors to search for
-    besides. Where there is a `judge`, its marks count for the best candidates.
+    `vector` is the question's unit vector, None by words only. `within` is what the filters of the options select, None
+    for all. `others` are questions with their vectors to search for besides. Where there is a `judge`, its marks count
+    for the best candidates.
     """
-    found = candidates(store, question, vector, options)
-    ranked = merged(found.ranked, [candidates(store, *other, options).ranked for other in others])
+    return hits(store, chosen(store, question, vector, options, within, others=others, judge=judge).groups)
+
+
+def chosen(
+    store: Store,
+    question: str,
+    vector: npt.NDArray[np.float32] | None,
+    options: SearchOptions,
+    within: Selection | None = None,
+    *,
+    others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
+    judge: Judge | None = None,
+) -> Choice:
+    """All that `retrieve` decides; `rag.why` tells of it."""
+    found = candidates(store, question, vector, options, within)
+    ranked = merged(found.ranked, [candidates(store, *other, options, within).ranked for other in others])
     if judge is not None:
         ranked = judged(ranked, judge, options.rerank_weight)
-    groups = joined(ranked, options.limit, options.floor)
-    return hits(store, groups)
+    return Choice(found, joined(ranked, options.limit, options.floor))
 
 
 def candidates(
-    store: Store, question: str, vector: npt.NDArray[np.float32] | None, options: SearchOptions
+    store: Store,
+    question: str,
+    vector: npt.NDArray[np.float32] | None,
+    options: SearchOptions,
+    within: Selection | None = None,
 ) -> Candidates:
     """The chunks that either search finds, many more than there will be passages."""
     pool = max(_LEAST_POOL, 8 * options.limit)
     with ThreadPoolExecutor(1) as beside:  # LanceDB searches outside of Python's lock
         words = (
-            beside.submit(by_words, store, question, pool, vector=vector) if options.mode is not Mode.VECTOR else None
+            beside.submit(by_words, store, question, pool, within, vector) if options.mode is not Mode.VECTOR else None
         )
-        near = by_vector(store, vector, pool) if vector is not None and options.mode is not Mode.WORDS else []
+        near = by_vector(store, vector, pool, within) if vector is not None and options.mode is not Mode.WORDS else []
         worded = words.result() if words else []
     ranked = fused(near, worded, options.vector_weight, exhausted=len(worded) < pool)
     return Candidates(near, worded, ranked)

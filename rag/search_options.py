@@ -1,5 +1,6 @@
 """How to search, as one value that the library, the commands and the evaluation share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypedDict
@@ -38,6 +39,8 @@ class SearchKeywords(TypedDict, total=False):
     mode: Mode | str
     floor: float | None
     vector_weight: float | None
+    where: str | None
+    paths: Sequence[str] | None
     rerank: Rerank | str | None
     rerank_weight: float | None
     expand: Expand | str | None
@@ -49,15 +52,20 @@ class SearchOptions:
 
     `limit` is how many passages there are at most, `mode` which searches take part. A passage that scores less than
     `floor` times what the best one does is left out. `vector_weight`, from 0 to 1, is the vector's part in the fusion
-    of both searches; the words have the rest. `rerank` has the best candidates judged once more, by the chat model or
-    by the cross-encoder of the settings; `rerank_weight`, from 0 to 1, is the judge's part in their scores. `expand`
-    has the chat model write other questions to search for besides.
+    of both searches; the words have the rest. `where` is a filter in the language of `rag.where`, `paths` are globs on
+    sources as `rag.paths` reads them; only what both select is searched.
+
+    `rerank` has the best candidates judged once more, by the chat model or by the cross-encoder of the settings;
+    `rerank_weight`, from 0 to 1, is the judge's part in their scores. `expand` has the chat model write other questions
+    to search for besides.
     """
 
     limit: int
     mode: Mode = Mode.HYBRID
     floor: float = 0.0
     vector_weight: float = 0.4
+    where: str = ""
+    paths: Sequence[str] = ()
     rerank: Rerank = Rerank.OFF
     rerank_weight: float = 0.4
     expand: Expand = Expand.OFF
@@ -77,3 +85,4 @@ class SearchOptions:
             raise errors.UsageProblem(f"The vector's weight {self.vector_weight} is not between 0 and 1.")
         if not 0 <= self.rerank_weight <= 1:
             raise errors.UsageProblem(f"The reranker's weight {self.rerank_weight} is not between 0 and 1.")
+        object.__setattr__(self, "paths", (self.paths,) if isinstance(self.paths, str) else tuple(self.paths))

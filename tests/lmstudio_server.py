@@ -34,11 +34,13 @@ N_KEEP = (
 
 @dataclass
 class Row:
-    """A downloaded model and its instances' contexts by id."""
+    """A downloaded model and its instances' contexts by id. Vectors depend on `file`, as they do on a model's file."""
 
     type: str
     most: int
     size: int
+    dimension: int = 64
+    file: str = ""
     instances: dict[str, int] = field(default_factory=dict)
 
 
@@ -219,8 +221,10 @@ def _post(state: FakeLMStudio, path: str, body: Any) -> tuple[int, Any]:
     if path == "/v1/embeddings":
         if problem := _missing(state, body["model"]):
             return 400, {"error": problem}
+        model = next(row for row in state.rows.values() if body["model"] in row.instances)
         rows = [
-            {"object": "embedding", "index": at, "embedding": _vector(text)} for at, text in enumerate(body["input"])
+            {"object": "embedding", "index": at, "embedding": _vector(text, model)}
+            for at, text in enumerate(body["input"])
         ]
         return 200, {"object": "list", "data": rows, "model": body["model"], "usage": {"prompt_tokens": 0}}
     return 200, {"error": f"Unexpected endpoint or method. (POST {path})"}
@@ -250,8 +254,9 @@ def _missing(state: FakeLMStudio, model: str) -> Any:
     return None if model in state.loaded else NO_MODELS
 
 
-def _vector(text: str) -> list[float]:
-    vector = [0.0] * 64
+def _vector(text: str, model: Row) -> list[float]:
+    vector = [0.0] * model.dimension
     for word in words(text.lower()):
-        vector[hashlib.blake2b(word.encode(), digest_size=1).digest()[0] % 64] += 1.0
+        digest = hashlib.blake2b(word.encode(), digest_size=1, key=model.file.encode()).digest()
+        vector[digest[0] % model.dimension] += 1.0
     return vector

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import rag.errors as errors
-from ingest.embedding import Embedded, Embedding, Text, Throttle
+from rag.lmstudio.batches import Embedded, Embedding, Text, Throttle
 
 
 def settled_level(slots: int, requests: int = 400) -> list[int]:
@@ -143,4 +143,4 @@ def test_the_lead_is_checked_before_anything_else_is_sent() -> None:
     with pytest.raises(errors.IdentityMismatch):
         embedded(TEXTS, noting, ("canary", "bird"), refuse)
     assert asked == [["canary", "bird", "a", "bb"]]
-    assert checked == [[6, 4]]
+    assert checked == [[6, 4, 1, 2]]

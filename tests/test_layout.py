@@ -13,17 +13,20 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors
 rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.metrics rag.datasets rag.search_options
+rag.where rag.matching rag.paths
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
-rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency
+rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency rag.lmstudio.batches
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.formed rag.lmstudio.agent
 rag.lmstudio.client
-rag.store.names rag.store.schema rag.store.lance rag.store.tables
-rag.store.journal rag.store.write rag.store.search rag.store.upkeep rag.store.versions
-rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.retrieve
+rag.store.names rag.store.schema rag.select rag.store.lance rag.store.tables rag.store.journal rag.store.vectors
+rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
+rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.retrieve rag.identity
 rag.rerank rag.rewrite rag.cross_encoder
 rag.answer
 rag.knowledge_base
+rag.rebuild
 rag.doctor rag.display rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker
+rag.naming rag.why
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
@@ -39,10 +42,10 @@ ingest.formats.subtitles ingest.formats.markup ingest.formats.notebook
 ingest.detect ingest.formats.archive ingest.formats.mailbox ingest.formats.attachments ingest.formats.record_files
 ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
-ingest.report ingest.inventory ingest.fetch ingest.embedding ingest.vectors ingest.ledger ingest.flow
+ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.documents rag.cli.versions rag.cli.models rag.cli.engine rag.cli.demo
-rag.cli.evaluate rag.cli.eval_make rag.cli.app
+rag.cli.questions rag.cli.why rag.cli.documents rag.cli.versions rag.cli.rebuild rag.cli.models rag.cli.engine
+rag.cli.demo rag.cli.evaluate rag.cli.eval_make rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it

@@ -222,14 +222,6 @@ def test_another_model_than_the_indexs_is_refused(kb: KnowledgeBase, docs: Path,
     assert len(kb.documents()) == 2
 
 
-def test_canaries_notice_that_the_model_makes_other_vectors(kb: KnowledgeBase, docs: Path) -> None:
-    ingest(docs, into=kb)
-    kb.store.canaries = [[-value for value in vector] for vector in kb.store.canaries]
-    (docs / "new.md").write_text("new")
-    with pytest.raises(errors.IdentityMismatch, match="other vectors today"):
-        ingest(docs, into=kb)
-
-
 def zipped(path: Path, **members: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in members.items():

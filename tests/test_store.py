@@ -226,7 +226,7 @@ def test_opening_what_is_not_there_names_the_command_that_makes_it(tmp_path: Pat
 def test_an_index_carries_its_identity(store: Store) -> None:
     again = Store.open(store.path)
     assert again.identity == IDENTITY
-    assert again.canaries == [[1.0, 0.0, 0.0, 0.0]]
+    assert again.made_with() == (IDENTITY, [[1.0, 0.0, 0.0, 0.0]])
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

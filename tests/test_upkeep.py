@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import IDENTITY, version
 
+from rag.select import Selection
 from rag.store.names import digest
 from rag.store.schema import Identity
 from rag.store.search import by_vector, by_words
@@ -81,9 +82,9 @@ def _exactly(store: Store, vector: npt.NDArray[np.float32]) -> set[str]:
 def test_filters_come_before_the_index(large: Store) -> None:
     """The twenty chunks of one document are all found, however far from the question."""
     for name in ("7.md", "new3.md"):
-        id_ = digest(f"docs/{name}")
-        assert len(by_vector(large, unit("a question"), 50, [id_])) == 20
-        assert len(by_words(large, "battery", 50, [id_])) == 20
+        one = Selection({digest(f"docs/{name}"): None})
+        assert len(by_vector(large, unit("a question"), 50, one)) == 20
+        assert len(by_words(large, "battery", 50, one)) == 20
 
 
 def test_a_large_table_that_has_changed_little_is_left_as_it_is(large: Store) -> None:

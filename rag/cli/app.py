@@ -16,6 +16,8 @@ from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, p
 from rag.cli.demo import demo
 from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
+from rag.cli.rebuild import rebuild
+from rag.cli.why import why
 
 
 class Commands(TyperGroup):
@@ -33,7 +35,7 @@ app = new_app(
     epilog=EXIT_CODES,
     cls=Commands,
 )
-for command in (questions.ask, questions.search, documents.status, documents.ls, documents.rm):
+for command in (questions.ask, questions.search, why, documents.status, documents.ls, documents.rm):
     app.command()(command)
 for command_of_versions in (versions.versions, versions.tag, versions.restore):
     app.command()(command_of_versions)
@@ -69,6 +71,7 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
 
 app.command()(demo)
 app.command("eval")(evaluate)
+app.command(epilog=EXIT_CODES)(rebuild)
 app.command("eval make")(make)
 
 

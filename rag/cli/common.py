@@ -36,6 +36,24 @@ DownloadOption = Annotated[
     bool | None,
     typer.Option("--download", help="Have the server download a model that is missing.", show_default=False),
 ]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        help="Only documents that fulfil this, such as 'format = pdf and indexed > 2026-01-01' or "
+        "'headings contains \"Safety\"'; may be given several times.",
+        show_default=False,
+    ),
+]
+PathOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--path",
+        help="Only documents on this path, such as 'reports/**/*.pdf'; '!drafts/*' leaves some out; "
+        "may be given several times.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 EXIT_CODES = (

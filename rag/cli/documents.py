@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import AtOption, JsonOption, KbOption, console, knowledge_base, notify, print_json
+from rag.cli.common import (
+    AtOption,
+    JsonOption,
+    KbOption,
+    PathOption,
+    WhereOption,
+    console,
+    knowledge_base,
+    notify,
+    print_json,
+)
+from rag.where import all_of
 
 if TYPE_CHECKING:
     from rag.store.schema import DocumentRow
@@ -58,16 +69,22 @@ def ls(
     failed: Annotated[
         bool, typer.Option("--failed", help="Only documents that could not be read, with the reason.")
     ] = False,
+    where: WhereOption = None,
+    path: PathOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the documents.
 
-    Example: rag ls --failed
+    Example: rag ls --where 'format = pdf and modified > 2026-01-01'
     """
     from rag.display import human_bytes, print_table
 
     with knowledge_base(kb, at) as base:
-        rows = [row for row in base.documents() if not failed or row.status == "failed"]
+        rows = [
+            row
+            for row in base.documents(where=all_of(where or ()), paths=path or ())
+            if not failed or row.status == "failed"
+        ]
     if json:
         for row in rows:
             print_json(asdict(row))

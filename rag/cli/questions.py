@@ -11,13 +11,16 @@ from rag.cli.common import (
     DownloadOption,
     JsonOption,
     KbOption,
+    PathOption,
     TtlOption,
+    WhereOption,
     console,
     knowledge_base,
     print_json,
 )
 from rag.search_options import SearchKeywords
 from rag.types import Answer, Hit
+from rag.where import all_of
 
 if TYPE_CHECKING:
     from rag.knowledge_base import KnowledgeBase
@@ -26,6 +29,7 @@ QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes; 
 LimitOption = Annotated[
     int | None, typer.Option("-n", "--limit", min=1, help="How many passages (default: 6).", show_default=False)
 ]
+ModeOption = Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")]
 RerankOption = Annotated[
     str | None,
     typer.Option(
@@ -50,6 +54,8 @@ def ask(
     kb: KbOption = None,
     at: AtOption = None,
     limit: LimitOption = None,
+    where: WhereOption = None,
+    path: PathOption = None,
     rerank: RerankOption = None,
     expand: ExpandOption = None,
     model: ChatModelOption = None,
@@ -61,11 +67,12 @@ def ask(
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
+    how = SearchKeywords(limit=limit, rerank=rerank, expand=expand, where=all_of(where or ()), paths=path or ())
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
-            print_json(base.ask(_read(question), limit=limit, rerank=rerank, expand=expand).to_dict())
+            print_json(base.ask(_read(question), **how).to_dict())
             return
-        print_streamed(base, _read(question), limit=limit, rerank=rerank, expand=expand)
+        print_streamed(base, _read(question), **how)
 
 
 def search(
@@ -73,7 +80,9 @@ def search(
     kb: KbOption = None,
     at: AtOption = None,
     limit: LimitOption = None,
-    mode: Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")] = "hybrid",
+    where: WhereOption = None,
+    path: PathOption = None,
+    mode: ModeOption = "hybrid",
     rerank: RerankOption = None,
     expand: ExpandOption = None,
     model: ChatModelOption = None,
@@ -81,12 +90,15 @@ def search(
 ) -> None:
     """Show the passages that best fit a question.
 
-    Example: rag search "torque of the mast clamp" -n 3
+    Example: rag search "torque of the mast clamp" -n 3 --path 'manuals/**/*.pdf'
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
+    how = SearchKeywords(
+        limit=limit, mode=mode, rerank=rerank, expand=expand, where=all_of(where or ()), paths=path or ()
+    )
     with knowledge_base(kb, at, chat_model=model) as base:
-        hits = base.search(_read(question), limit=limit, mode=mode, rerank=rerank, expand=expand)
+        hits = base.search(_read(question), **how)
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})
         return

@@ -69,24 +69,28 @@ class Embedder:
         `estimates` are the texts' lengths as `estimated_tokens` tells them, with the document prefix, where the caller
         has counted already.
         """
-        return self._embed(texts, self.family.document_prefix, estimates)
+        prefix = self.family.document_prefix
+        return self._embed([(prefix, text) for text in texts], estimates)
 
     def embed_query(self, text: str) -> FloatVector:
         """The unit vector for a question. Raises ServerError."""
-        vector: FloatVector = self.embed_queries([text])[0]
+        vector: FloatVector = self.embed_together((), (text,))[0]
         return vector
 
-    def embed_queries(self, texts: Sequence[str]) -> FloatMatrix:
-        """Unit vectors for questions, shape (len(texts), dimension), in one request if they are few."""
-        return self._embed(texts, self.family.query_prefix)
+    def embed_together(self, documents: Sequence[str], questions: Sequence[str]) -> FloatMatrix:
+        """Unit vectors for texts that will be searched and then for questions, in one request. Raises ServerError."""
+        family = self.family
+        texts = [(family.document_prefix, text) for text in documents]
+        return self._embed(texts + [(family.query_prefix, text) for text in questions])
 
-    def _embed(self, texts: Sequence[str], prefix: str, estimates: Sequence[int] | None = None) -> FloatMatrix:
-        if any(not text.strip() for text in texts):
+    def _embed(self, texts: Sequence[tuple[str, str]], estimates: Sequence[int] | None = None) -> FloatMatrix:
+        """Unit vectors for pairs of a prefix and a text."""
+        if any(not text.strip() for _, text in texts):
             raise ValueError("a blank text has no vector")
         parts: list[str] = []
         owner: list[int] = []
         capacity = self.capacity
-        for index, text in enumerate(texts):
+        for index, (prefix, text) in enumerate(texts):
             fits = estimates is not None and estimates[index] <= capacity
             pieces = [prefix + text] if fits else self._parts(text, prefix)
             parts += pieces

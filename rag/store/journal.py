@@ -9,7 +9,7 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,13 +28,13 @@ _PER_FILE = 4096  # vectors; a file is deleted when all of its vectors are in th
 
 
 class Journal:
-    """The journal of one writer, below the knowledge base's folder. Make it within the write lock.
+    """The journal of one writer, in a folder below the knowledge base's. Make it within the write lock.
 
     `found` holds what a former writer left, by the hash of what was embedded.
     """
 
-    def __init__(self, kb: Path, identity: Identity) -> None:
-        self._folder = kb / "journal"
+    def __init__(self, kb: Path, identity: Identity, folder: str = "journal") -> None:
+        self._folder = kb / folder
         vectors = (identity.embedding_model, identity.quantization, identity.dimension, identity.document_prefix)
         self._model = digest(*map(str, vectors))
         self._dimension = identity.dimension
@@ -43,7 +43,13 @@ class Journal:
         self._in_file = 0
         self._open: dict[str, int] = {}  # hash → number of the file that holds its vector
         self._left: dict[int, int] = {}  # number of a file → vectors in it that are not in the tables
-        self.found: Mapping[str, Vector] = dict(self._read())
+        self.found: Mapping[str, Vector] = _Found(
+            sorted(self._folder.glob(f"{self._model[:12]}-*")), identity.dimension
+        )
+
+    def __contains__(self, name: str) -> bool:
+        """Whether it holds the vector of this hash, of this writer or of a former one."""
+        return name in self._open or name in self.found
 
     def add(self, vectors: Iterable[tuple[str, Vector]]) -> None:
         """Keep vectors until `settled` or `clear`. Raises KnowledgeBaseError, as where the disk is full."""
@@ -73,14 +79,16 @@ class Journal:
                 self._path(number).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file; what is in the journal stays there for the next writer."""
+        """Close all files; what is in the journal stays there for the next writer."""
+        self.found = {}
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def clear(self) -> None:
         """Forget everything: all is in the tables, or will never be."""
-        self.close()
+        self.close()  # Windows deletes no file that is open
+        self._open.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, number: int) -> Path:
@@ -104,12 +112,38 @@ class Journal:
             if written != len(record):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _read(self) -> Iterable[tuple[str, Vector]]:
-        """What is in the files of this model and whole."""
-        size = _NAME_BYTES + 4 * self._dimension + _CHECK.size
-        for path in sorted(self._folder.glob(f"{self._model[:12]}-*")):
-            data = path.read_bytes()
-            for at in range(0, len(data) - size + 1, size):
-                body = data[at : at + size - _CHECK.size]
-                if _CHECK.unpack_from(data, at + size - _CHECK.size)[0] == zlib.crc32(body):
-                    yield body[:_NAME_BYTES].hex(), np.frombuffer(body, np.float32, offset=_NAME_BYTES)
+
+class _Found(Mapping[str, Vector]):
+    """Vectors by hash, out of files as they are asked for: a rebuild leaves as many as there are chunks."""
+
+    def __init__(self, files: Sequence[Path], dimension: int) -> None:
+        hashes = np.dtype(f"S{_NAME_BYTES}")
+        record = np.dtype([("name", hashes), ("vector", "<f4", (dimension,)), ("check", "<u4")])
+        whole = [(path, count) for path in files if (count := path.stat().st_size // record.itemsize)]
+        self._files = [np.asarray(np.memmap(path, record, "r", shape=(count,))) for path, count in whole]
+        places = [
+            number * _PER_FILE + at
+            for number, records in enumerate(self._files)
+            for at, one in enumerate(records)
+            if zlib.crc32(one.tobytes()[: -_CHECK.size]) == one["check"]
+        ]
+        names = np.array([self._record(place)["name"] for place in places], hashes)
+        order = np.argsort(names)
+        self._names, self._places = names[order], np.array(places, np.int64)[order]
+
+    def __getitem__(self, name: str) -> Vector:
+        wanted = np.array(bytes.fromhex(name), self._names.dtype)
+        at = int(np.searchsorted(self._names, wanted))
+        if at == self._names.size or self._names[at] != wanted:
+            raise KeyError(name)
+        return np.array(self._record(int(self._places[at]))["vector"])
+
+    def __iter__(self) -> Iterator[str]:
+        return (bytes(name).ljust(_NAME_BYTES, b"\0").hex() for name in self._names)
+
+    def __len__(self) -> int:
+        return int(self._names.size)
+
+    def _record(self, place: int) -> np.void:
+        found: np.void = self._files[place // _PER_FILE][place % _PER_FILE]
+        return found

@@ -12,11 +12,15 @@ FORMAT = 3  # raise it when a table changes so that an older program would read 
 _IDENTITY_KEY = b"lmstudio-rag.identity"
 _CANARIES_KEY = b"lmstudio-rag.canaries"
 
+# Embedded as documents; the question after them is embedded as a question.
 CANARY_TEXTS = (
     "The warranty covers the battery for twenty-four months.",
     "Die Wartung erfolgt alle sechs Monate durch einen Fachbetrieb.",
     "def area(radius: float) -> float: return 3.14159 * radius ** 2",
 )
+CANARY_QUESTION = "How long does the warranty cover the battery?"
+
+Canaries = list[list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +36,16 @@ class Identity:
     format: int = FORMAT
 
     def differences(self, other: "Identity") -> list[str]:
-        """What differs and makes vectors incomparable, in words: `embedding model a, not b`."""
+        """What differs and makes vectors incomparable, in words: `dimension 384, not 768`.
+
+        A quantisation that a server does not tell differs from none.
+        """
         mine, theirs = asdict(self), asdict(other)
-        names = ("embedding_model", "dimension", "query_prefix", "document_prefix", "format")
-        return [
-            f"{name.replace('_', ' ')} {mine[name]!r}, not {theirs[name]!r}"
-            for name in names
-            if mine[name] != theirs[name]
-        ]
+        names = ("embedding_model", "dimension", "query_prefix", "document_prefix")
+        differing = [name for name in names if mine[name] != theirs[name]]
+        if self.quantization and other.quantization and self.quantization.upper() != other.quantization.upper():
+            differing.append("quantization")
+        return [f"{name.replace('_', ' ')} {mine[name]!r}, not {theirs[name]!r}" for name in differing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,10 @@ DOCUMENTS = pa.schema(
 ROOTS = pa.schema([pa.field("name", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False)])
 
 
-def chunks_schema(identity: Identity, canaries: list[list[float]]) -> pa.Schema:
+Origin = tuple[Identity, Canaries]  # what an index was made with
+
+
+def chunks_schema(identity: Identity, canaries: Canaries) -> pa.Schema:
     """The chunks table for one identity, which travels in the schema's metadata with the canaries' vectors."""
     return pa.schema(
         [
@@ -129,7 +138,7 @@ def chunks_schema(identity: Identity, canaries: list[list[float]]) -> pa.Schema:
     )
 
 
-def identity_of(schema: pa.Schema) -> tuple[Identity, list[list[float]]] | None:
+def identity_of(schema: pa.Schema) -> Origin | None:
     """The identity and the canaries' vectors that a chunks table carries; None where it is not one of ours."""
     metadata: dict[bytes, bytes] = schema.metadata or {}
     if _IDENTITY_KEY not in metadata:

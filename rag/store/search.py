@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from rag.store.lance import MatchQuery, col
+from rag.select import Selection
+from rag.store.lance import Expr, MatchQuery, col
 from rag.store.tables import Outline, Store, store_errors
+from rag.store.upkeep import coverage
+from rag.store.within import best_rows
 from rag.types import Box
 from rag.words import query_terms
 
@@ -44,39 +48,61 @@ class Found:
     revision: str = ""
 
 
-def by_vector(store: Store, vector: Vector, limit: int, documents: Sequence[str] | None = None) -> list[Found]:
-    """The `limit` chunks nearest to a unit vector, best first, with their cosines; within some documents if given."""
+def by_vector(store: Store, vector: Vector, limit: int, within: Selection | None = None) -> list[Found]:
+    """The `limit` chunks nearest to a unit vector, best first, with their cosines; within a selection if given."""
+
+    def run(count: int, narrowing: Expr | None) -> pa.Table:
+        query = vector_query(store, vector)
+        if within is None:
+            query = query.refine_factor(max(_REFINE, _LEAST_COMPARED // count))
+        else:  # an index looks into some of its parts only, which may hold nothing of what is selected
+            query = query.bypass_vector_index()
+        return _rows(query, count, narrowing, [*_FIELDS, "_distance"])
+
     with store_errors(store.path):
-        query = store.chunks_table.search(vector, vector_column_name="vector").distance_type("cosine")
-        query = query.refine_factor(max(_REFINE, _LEAST_COMPARED // limit)).limit(limit).select([*_FIELDS, "_distance"])
-        rows = _within(query, documents).to_arrow()
+        rows = best_rows(store, run, limit, within)
     cosines = 1 - rows["_distance"].to_numpy()
-    return _found(store, rows, cosines, cosines)
+    return _found(rows, cosines, cosines)
 
 
 def by_words(
-    store: Store,
-    question: str,
-    limit: int,
-    documents: Sequence[str] | None = None,
-    vector: Vector | None = None,
+    store: Store, question: str, limit: int, within: Selection | None = None, vector: Vector | None = None
 ) -> list[Found]:
     """The `limit` chunks that best match a question's words (BM25), best first; none where no word matches.
 
     With the question's unit `vector` they come with their similarity to it.
     """
-    words = query_terms(question[:_LONGEST_QUERY], store.languages()[:_MOST_LANGUAGES])
-    if not words:
+    if words_query(store, question) is None:
         return []
+    # Within a selection many more rows may be asked for than are wanted: their vectors are fetched afterwards.
+    at_once = vector is not None and within is None
+
+    def run(count: int, narrowing: Expr | None) -> pa.Table:
+        fields = [*_FIELDS, "_score", *(["vector"] if at_once else [])]
+        return _rows(words_query(store, question), count, narrowing, fields)
+
     with store_errors(store.path):
-        match: Any = MatchQuery  # its generated signature hides which arguments have defaults
-        query = store.chunks_table.search(match(words, "words"), query_type="fts")
-        fields = [*_FIELDS, "_score"] if vector is None else [*_FIELDS, "_score", "vector"]
-        rows = _within(query.limit(limit).select(fields), documents).to_arrow()
-    cosines = None
-    if vector is not None:
-        cosines = rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, vector.size) @ vector
-    return _found(store, rows, rows["_score"].to_numpy(), cosines)
+        # Rows that are not indexed yet are scored by how many rows have their words among those that a filter lets
+        # through: with a filter their scores would be others than without, and not comparable with indexed rows'.
+        narrowed = within is not None and coverage(store).words.unindexed == 0
+        rows = best_rows(store, run, limit, within, narrowed=narrowed)
+        cosines = None
+        if vector is not None:  # of another dimension where a rebuild has come between
+            vectors = rows["vector"] if at_once else _vectors(store, rows)
+            cosines = vectors.combine_chunks().flatten().to_numpy().reshape(-1, vector.size) @ vector
+    return _found(rows, rows["_score"].to_numpy(), cosines)
+
+
+def vector_query(store: Store, vector: Vector) -> Any:
+    """A new query that orders chunks by nearness to a unit vector, `_distance`."""
+    return store.chunks_table.search(vector, vector_column_name="vector").distance_type("cosine")
+
+
+def words_query(store: Store, question: str) -> Any:
+    """A new query that orders chunks by a question's words, `_score`; None where it has none to search for."""
+    words = query_terms(question[:_LONGEST_QUERY], store.languages()[:_MOST_LANGUAGES])
+    match: Any = MatchQuery  # its generated signature hides which arguments have defaults
+    return store.chunks_table.search(match(words, "words"), query_type="fts") if words else None
 
 
 def passages(store: Store, groups: Sequence[Sequence[Found]]) -> list[tuple[Outline, str] | None]:
@@ -101,14 +127,23 @@ def passages(store: Store, groups: Sequence[Sequence[Found]]) -> list[tuple[Outl
     return found
 
 
-def _within(query: Any, documents: Sequence[str] | None) -> Any:
-    return query if documents is None else query.where(col("document_id").isin(sorted(set(documents))))
+def _rows(query: Any, count: int, narrowing: Expr | None, fields: list[str]) -> pa.Table:
+    if narrowing is not None:
+        query = query.where(narrowing)
+    return query.limit(count).select(fields).to_arrow()
 
 
-def _found(store: Store, rows: Any, scores: Scores, cosines: Scores | None) -> list[Found]:
-    """Rows as chunks, those left out whose document has another revision by now, or none."""
-    values = rows.select(_FIELDS).to_pylist()
-    current = store.outlines()
+def _vectors(store: Store, rows: pa.Table) -> pa.ChunkedArray:
+    """The vectors of chunks, in their order."""
+    wanted = list(zip(rows["id"].to_pylist(), rows["revision"].to_pylist(), strict=True))
+    query = store.chunks_table.search().where(col("id").isin([id_ for id_, _ in wanted] or [""]))
+    table = query.select(["id", "revision", "vector"]).to_arrow()
+    found = zip(table["id"].to_pylist(), table["revision"].to_pylist(), strict=True)
+    places = {key: place for place, key in enumerate(found)}
+    return table["vector"].take(pa.array([places[key] for key in wanted], pa.int64()))
+
+
+def _found(rows: pa.Table, scores: Scores, cosines: Scores | None) -> list[Found]:
     return [
         Found(
             **{
@@ -120,7 +155,9 @@ def _found(store: Store, rows: Any, scores: Scores, cosines: Scores | None) -> l
             similarity=float(cosine) if cosine is not None else None,
         )
         for value, score, cosine in zip(
-            values, scores, cosines if cosines is not None else itertools.repeat(None), strict=False
+            rows.select(_FIELDS).to_pylist(),
+            scores,
+            cosines if cosines is not None else itertools.repeat(None),
+            strict=False,
         )
-        if value["document_id"] in current and current[value["document_id"]].revision == value["revision"]
     ]

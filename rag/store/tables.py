@@ -12,7 +12,17 @@ import pyarrow as pa
 
 import rag.errors as errors
 from rag.store.lance import FTS, col, connect, lit
-from rag.store.schema import DOCUMENTS, FORMAT, ROOTS, DocumentRow, Identity, chunks_schema, identity_of
+from rag.store.schema import (
+    DOCUMENTS,
+    FORMAT,
+    ROOTS,
+    Canaries,
+    DocumentRow,
+    Identity,
+    Origin,
+    chunks_schema,
+    identity_of,
+)
 
 # The words come stemmed and without stop words (rag/words.py): the index has nothing to do but to part them.
 WORDS_INDEX = FTS(
@@ -61,21 +71,51 @@ class Store:
     ) -> None:
         self.path, self.version = path, version
         self._db, self.documents_table, self.chunks_table, self.roots_table = db, documents, chunks, roots
-        found = identity_of(chunks.schema)
-        if found is None:
-            raise errors.KnowledgeBaseError(f"{path} holds a table `chunks` that lmstudio-rag did not make.")
-        self.identity, self.canaries = found
-        if self.identity.format > FORMAT:
-            raise errors.IdentityMismatch(
-                f"{path} was written by a newer lmstudio-rag "
-                f"(format {self.identity.format}, this one reads {FORMAT}). Update it."
-            )
-        if self.identity.format < FORMAT:
-            raise errors.IdentityMismatch(
-                f"{path} was written by an older lmstudio-rag (format {self.identity.format}, this one reads "
-                f"{FORMAT}). Ingest into a new --kb."
-            )
         self._known = _Known(0)
+        self._made: tuple[int, Origin] | None = None
+        self._refuse_other_formats()
+
+    @property
+    def identity(self) -> Identity:
+        """What the vectors depend on."""
+        return self.made_with()[0]
+
+    def made_with(self) -> Origin:
+        """The identity and the canaries' vectors. A rebuild changes both: they are read anew with each new version."""
+        with store_errors(self.path):
+            version = int(self.chunks_table.version)
+            if self._made is None or self._made[0] != version:
+                found = identity_of(self.chunks_table.schema)
+                if found is None:
+                    raise errors.KnowledgeBaseError(f"{self.path} holds a `chunks` that lmstudio-rag did not make.")
+                self._made = (version, found)
+            return self._made[1]
+
+    def replace_chunks(self, rows: pa.RecordBatchReader) -> None:
+        """Commit a new version of the chunks table with these rows and their schema, the identity in it, alone."""
+        with store_errors(self.path):
+            self._db.create_table("chunks", data=rows, schema=rows.schema, mode="overwrite")
+
+    def index_words(self) -> None:
+        """Make the full-text index where there is none: in a new table, after a rebuild, after a crash in one.
+
+        Searches until then scan the words, which come stemmed: slower, and with the same results.
+        """
+        with store_errors(self.path):
+            if not self.chunks_table.index_stats("words_idx"):
+                self.chunks_table.create_index("words", config=WORDS_INDEX)
+
+    def _refuse_other_formats(self) -> None:
+        found = self.identity.format
+        if found > FORMAT:
+            raise errors.IdentityMismatch(
+                f"{self.path} was written by a newer lmstudio-rag (format {found}, this one reads {FORMAT}). Update it."
+            )
+        if found < FORMAT:
+            raise errors.IdentityMismatch(
+                f"{self.path} was written by an older lmstudio-rag (format {found}, this one reads {FORMAT}). "
+                "Ingest into a new --kb."
+            )
 
     @classmethod
     def open(cls, path: Path, version: str | None = None) -> "Store":
@@ -92,7 +132,7 @@ class Store:
             return cls(path, db, db.open_table("documents"), db.open_table("chunks"), db.open_table("roots"), version)
 
     @classmethod
-    def create(cls, path: Path, identity: Identity, canaries: list[list[float]]) -> "Store":
+    def create(cls, path: Path, identity: Identity, canaries: Canaries) -> "Store":
         """A new, empty knowledge base. The chunks table is made last: with it, the place counts as one."""
         if path.exists() and not path.is_dir():
             raise errors.KnowledgeBaseError(f"{path} is a file; a knowledge base is a folder.")
@@ -102,8 +142,9 @@ class Store:
             documents = db.create_table("documents", schema=DOCUMENTS, mode="overwrite")
             roots = db.create_table("roots", schema=ROOTS, mode="overwrite")
             chunks = db.create_table("chunks", schema=chunks_schema(identity, canaries), mode="create")
-            chunks.create_index("words", config=WORDS_INDEX)
-        return cls(path, db, documents, chunks, roots)
+        store = cls(path, db, documents, chunks, roots)
+        store.index_words()
+        return store
 
     def open_table(self, name: str) -> Any:
         """A table of its own to be set to another version."""

@@ -164,7 +164,7 @@ def _present(store: Store) -> Version:
     """The present state: the last version if that holds the same, else one without a number."""
     rows = sorted(store.documents().values(), key=lambda row: row.id)
     held = (f"{row.id} {row.revision} {row.source} {row.status}" for row in rows)
-    content = digest(repr(store.identity), *held)
+    content = digest(repr(store.made_with()), *held)
     known = versions(store.path)
     if known and known[-1].content == content:
         return known[-1]

@@ -89,6 +89,7 @@ class Writer:
                 f"A restore of {store.path} was cut short. Finish it with: rag restore {number} --kb {store.path}"
             )
         self.store = store
+        store.index_words()
         self.rows = dict(store.documents())
         self._orphans = self._find_orphans()
 

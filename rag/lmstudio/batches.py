@@ -114,8 +114,8 @@ class Embedded:
 class Embedding:
     """A few threads that embed what is waiting, and call `on_done` or `on_error`.
 
-    `lead` are texts whose vectors are shown to `check_lead` with the first request, before anything else is sent:
-    what it raises ends the work.
+    `lead` are texts that stand before all others in the first request. `check_lead` is shown that request's vectors
+    before anything else is sent. What this or `on_done` raises ends the work.
     """
 
     embed: Embed
@@ -157,11 +157,12 @@ class Embedding:
                 self._flush = now
                 self._changed.notify_all()
 
-    def close(self) -> None:
-        """Send nothing more. Requests in flight are left to themselves."""
+    def close(self, wait_s: float = 0.0) -> None:
+        """Send nothing more. Requests that are still in flight after `wait_s` seconds are left to themselves."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._active, wait_s)
 
     def _grow(self) -> None:
         while self._threads < self.throttle.level:
@@ -171,21 +172,24 @@ class Embedding:
     def _work(self) -> None:
         while (taken := self._take()) is not None:
             batch, level = taken
+            problem: BaseException | None = None
+            done: Embedded | None = None
             try:
                 done = self._done(batch, level)
+                if done is not None:
+                    self.on_done(done)
             except BaseException as exc:  # noqa: BLE001 - it is handed to the thread that waits for us
-                self.close()
-                self.on_error(exc)
-                return
+                problem = exc
             with self._changed:
                 self._active -= 1
                 if done is not None:
                     self._flying -= len(batch.texts)
                     self._done_texts += len(batch.texts)
+                self._closed = self._closed or problem is not None
                 self._grow()
                 self._changed.notify_all()
-            if done is not None:
-                self.on_done(done)
+            if problem is not None:
+                self.on_error(problem)
 
     def _take(self) -> tuple[_Batch, int] | None:
         """The next batch and the level that it is sent at; None at the end."""
@@ -265,5 +269,5 @@ class Embedding:
                 results |= self._vectors(_Batch(half)) if half else {}
             return results
         if batch.lead:
-            self.check_lead(matrix[: len(batch.lead)])
+            self.check_lead(matrix)
         return dict(zip((text.name for text in texts), matrix[len(batch.lead) :], strict=True))

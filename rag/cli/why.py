@@ -1,0 +1,89 @@
+"""`rag why`: at which stage a passage was lost."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rag.cli.common import AtOption, JsonOption, KbOption, PathOption, WhereOption, console, knowledge_base, print_json
+from rag.cli.questions import LimitOption, ModeOption, QuestionArgument
+from rag.where import all_of
+
+if TYPE_CHECKING:
+    from rag.why import Explanation
+
+
+def why(
+    question: QuestionArgument,
+    file: Annotated[str, typer.Argument(help="A document as `rag ls` names it, its file, or the end of either.")],
+    text: Annotated[str, typer.Option(help="Words of the passage that is meant; else it is the best one.")] = "",
+    kb: KbOption = None,
+    at: AtOption = None,
+    limit: LimitOption = None,
+    where: WhereOption = None,
+    path: PathOption = None,
+    mode: ModeOption = "hybrid",
+    search: Annotated[
+        bool, typer.Option("--search", help="Explain `rag search`: without the floor and the context of an answer.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Tell at which stage a passage was lost on its way into an answer, and what to do about it.
+
+    Example: rag why "How long is the warranty?" terms.docx --text "covered for five years"
+    """
+    from rag.why import why as explained
+
+    with knowledge_base(kb, at) as base:
+        explanation = explained(
+            base,
+            question,
+            file,
+            text=text,
+            answer=not search,
+            unread=_unread,
+            limit=limit,
+            mode=mode,
+            where=all_of(where or ()),
+            paths=path or (),
+        )
+    if json:
+        print_json(explanation.to_dict())
+    else:
+        _print(console(), explanation)
+
+
+def _unread(file: Path, root: Path) -> str:
+    """Why an ingest of a folder leaves a file in it out; "" where it does not."""
+    from ingest.filters import NO_FILTER, why_absent
+    from ingest.parse import supported
+
+    reason = why_absent(file, root, root, NO_FILTER)
+    if reason != "excluded":
+        return reason
+    return "" if supported(file) else f"no reader for {file.suffix or 'a file without a suffix'}"
+
+
+def _print(out: Any, explanation: "Explanation") -> None:
+    from rich.text import Text
+
+    from rag.display import one_line, print_table, printable
+
+    passage = explanation.passage
+    if passage is not None:
+        page = f", p. {passage.page}" if passage.page else ""
+        under = f", {one_line(' > '.join(passage.headings), 80)}" if passage.headings else ""
+        heading = f"{printable(explanation.source)}{page}, passage {passage.number}{under}"
+        out.print(Text(heading, style="bold"), soft_wrap=True)
+        out.print(Text(f"   “{one_line(passage.text, 200)}”\n"), soft_wrap=True)
+    rows: list[tuple[str, str, str]] = []
+    if passage is not None:
+        for name, rank, missing in (
+            ("by vector", explanation.vector, "took no part"),
+            ("by words", explanation.words, "took no part, or none of the question's words is in it"),
+        ):
+            place = f"number {rank.rank} of {explanation.chunks}, {rank.score:.3f}" if rank else missing
+            rows.append((name, "", place))
+    rows += [(step.stage.value, "kept" if step.kept else "LOST", step.message) for step in explanation.steps]
+    print_table(out, ("", "", ""), rows)
+    out.print(Text(f"\n{printable(explanation.advice)}", style="bold"), soft_wrap=True)
