@@ -14,7 +14,6 @@ from ingest import ingest
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.chat import ChatModel
 from rag.rewrite import faithful, parts, standalone, variants
-from rag.settings import Settings
 
 CHATS, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 TURNS = [
@@ -122,13 +121,3 @@ def test_a_search_can_ask_in_other_words(server: FakeLMStudio, boats: KnowledgeB
     assert server.bodies(EMBEDDINGS)[-1]["input"] == ["search_query: What height in m?"]
     with pytest.raises(errors.UsageProblem, match="none of off, variants, parts"):
         sources(boats, expand="synonyms")
-
-
-def test_a_real_model_keeps_to_the_form(settings: Settings) -> None:
-    told: list[str] = []
-    with closing(ChatModel(settings)) as model:
-        question = standalone("How long is it covered?", TURNS, model, 120, told.append)
-    assert told == []
-    assert question == "How long is it covered?" or faithful(
-        question, "How long is it covered?", [str(turn["content"]) for turn in TURNS]
-    )
