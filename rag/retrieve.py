@@ -1,6 +1,6 @@
 """Two searches, one fusion, copies and neighbours merged: plain functions of their arguments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,8 +17,13 @@ from rag.store.tables import Outline, Store
 from rag.types import Hit, Place, enclosing
 
 _LEAST_POOL = 50
+_JUDGED = 20  # candidates that a reranker is shown
+_OTHERS_WEIGHT = 0.5  # of what other questions find; the question itself has 1
 _NEIGHBOURS_SHARE = 0.6  # of the floor: what goes on in the next chunk has fewer of the question's words
 _MOST_JOINED = 3  # chunks that one passage may join: more would push other passages out of the context
+
+Judge = Callable[[Sequence[Found]], Sequence[float | None]]
+"""Gives each candidate, best first, a mark from 0 to 1, or None where it cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,17 @@ def retrieve(
     vector: npt.NDArray[np.float32] | None,
     options: SearchOptions,
     within: Selection | None = None,
+    *,
+    others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
+    judge: Judge | None = None,
 ) -> list[Hit]:
-    """The passages that best fit a question, best first. `vector` is the question's unit vector, None by words only.
+    """The passages that best fit a question, best first.
 
-    `within` is what the filters of the options select, None for all.
+    `vector` is the question's unit vector, None by words only. `within` is what the filters of the options select, None
+    for all. `others` are questions with their vectors to search for besides. Where there is a `judge`, its marks count
+    for the best candidates.
     """
-    choice = chosen(store, question, vector, options, within)
+    choice = chosen(store, question, vector, options, within, others=others, judge=judge)
     return hits(store, choice.groups, choice.copies)
 
 
@@ -60,12 +70,18 @@ def chosen(
     vector: npt.NDArray[np.float32] | None,
     options: SearchOptions,
     within: Selection | None = None,
+    *,
+    others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
+    judge: Judge | None = None,
 ) -> Choice:
     """All that `retrieve` decides; `rag.why` tells of it."""
     found = candidates(store, question, vector, options, within)
-    pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity else 2 * options.limit
-    unlike = distinct(found.ranked, pool)
+    ranked = merged(found.ranked, [candidates(store, *other, options, within).ranked for other in others])
+    pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity or judge else 2 * options.limit
+    unlike = distinct(ranked, pool)
     ranked = unlike.ranked
+    if judge is not None:
+        ranked = judged(ranked, judge, options.rerank_weight)
     if options.diversity:
         vectors = chunk_vectors(store, [chunk.id for chunk, _ in ranked])
         ranked = diverse(ranked, vectors, 2 * options.limit, options.diversity)
@@ -124,8 +140,12 @@ def fused(
         for found, scaled in zip(results, _scaled([found.score for found in results], low), strict=True):
             by_id[found.id] = found
             scores[found.id] = scores.get(found.id, 0.0) + weight * scaled
-    order = sorted(scores, key=lambda id_: (-scores[id_], id_))
-    return [(by_id[id_], scores[id_]) for id_ in order]
+    return _ordered(by_id, scores)
+
+
+def _ordered(by_id: Mapping[str, Found], scores: Mapping[str, float]) -> list[tuple[Found, float]]:
+    """Best first; ties keep a fixed order, by id."""
+    return [(by_id[id_], scores[id_]) for id_ in sorted(scores, key=lambda id_: (-scores[id_], id_))]
 
 
 def _scaled(scores: Sequence[float], low: float | None = None) -> list[float]:
@@ -134,6 +154,44 @@ def _scaled(scores: Sequence[float], low: float | None = None) -> list[float]:
         return []
     low, high = min(scores) if low is None else low, max(scores)
     return [(score - low) / (high - low) if high > low else 1.0 for score in scores]
+
+
+def merged(
+    ranked: Sequence[tuple[Found, float]], others: Sequence[Sequence[tuple[Found, float]]]
+) -> list[tuple[Found, float]]:
+    """A ranking with what other questions found: a chunk gains by the best score that any of them gives it.
+
+    The sum is scaled back to what one question gives.
+    """
+    if not others:
+        return list(ranked)
+    by_id = {found.id: found for results in (*others, ranked) for found, _ in results}
+    gains: dict[str, float] = {}
+    for results in others:
+        for found, score in results:
+            gains[found.id] = max(gains.get(found.id, 0.0), score)
+    own = {found.id: score for found, score in ranked}
+    total = {id_: (own.get(id_, 0.0) + _OTHERS_WEIGHT * gains.get(id_, 0.0)) / (1 + _OTHERS_WEIGHT) for id_ in by_id}
+    return _ordered(by_id, total)
+
+
+def judged(ranked: Sequence[tuple[Found, float]], judge: Judge, weight: float) -> list[tuple[Found, float]]:
+    """A ranking whose best candidates are ordered by a judge's marks and their own scores, `weight` to 1 - `weight`.
+
+    A candidate without a mark counts as an average one, so that these keep their order; without any mark nothing
+    changes. Those that were not shown to the judge stay behind.
+    """
+    shown = ranked[:_JUDGED]
+    marks = judge([found for found, _ in shown])
+    given = [mark for mark in marks if mark is not None]
+    if not given:
+        return list(ranked)
+    average = sum(given) / len(given)
+    by_id = {found.id: found for found, _ in ranked}
+    scores = {found.id: (1 - weight) * score for found, score in ranked}
+    for (found, _), mark in zip(shown, marks, strict=True):
+        scores[found.id] += weight * (average if mark is None else mark)
+    return _ordered(by_id, scores)
 
 
 def joined(ranked: Sequence[tuple[Found, float]], limit: int, floor: float = 0.0) -> list[tuple[list[Found], float]]:

@@ -16,12 +16,13 @@ rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.met
 rag.where rag.matching rag.paths rag.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency rag.lmstudio.batches
-rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
+rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.formed rag.lmstudio.agent
+rag.lmstudio.client
 rag.store.names rag.store.schema rag.select rag.store.lance rag.store.tables rag.store.journal rag.store.vectors
 rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
 rag.store.adapter_file
 rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.duplicates rag.diversity
-rag.retrieve rag.identity
+rag.retrieve rag.identity rag.rerank rag.rewrite rag.cross_encoder
 rag.answer
 rag.knowledge_base
 rag.rebuild
@@ -79,6 +80,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "orjson": ("rag.lmstudio", "ingest.frames"),
     "chardet": "ingest.formats.text",
     "pylatexenc": "ingest.formats.tex",
+    "onnxruntime": "rag.cross_encoder",
+    "tokenizers": "rag.cross_encoder",
     "xllamacpp": "rag.engine.worker",
     "huggingface_hub": "rag.engine.hub",
     "mcp": "rag.engine.integrations",
