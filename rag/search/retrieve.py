@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rag.diversity import diverse
-from rag.duplicates import distinct, places
-from rag.search_options import Mode, SearchOptions
-from rag.select import Selection
+from rag.search.diversity import diverse
+from rag.search.duplicates import distinct, places
+from rag.search.options import Mode, SearchOptions
+from rag.search.select import Selection
 from rag.store.schema import parsed_metadata
 from rag.store.search import Found, by_vector, by_words, chunk_vectors, passages
 from rag.store.tables import Outline, Store
@@ -74,7 +74,7 @@ def chosen(
     others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
     judge: Judge | None = None,
 ) -> Choice:
-    """All that `retrieve` decides; `rag.why` tells of it."""
+    """All that `retrieve` decides; `rag.search.why` tells of it."""
     found = candidates(store, question, vector, options, within)
     ranked = merged(found.ranked, [candidates(store, *other, options, within).ranked for other in others])
     pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity or judge else 2 * options.limit
