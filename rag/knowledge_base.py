@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
     from rag.lmstudio.residency import LoadedModel
     from rag.search.cross_encoder import CrossEncoder
-    from rag.search.retrieve import Judge
+    from rag.search.fusion import Judge
     from rag.search.select import Selection
     from rag.store.schema import DocumentRow, Identity, Origin
     from rag.store.search import Found

@@ -25,7 +25,7 @@ rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.ran
 rag.store.adapter_file
 rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.search.duplicates
 rag.search.diversity
-rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
+rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.answer
 rag.knowledge_base
 rag.rebuild

@@ -19,8 +19,8 @@ from ingest import ingest
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.chat import ChatModel
 from rag.search.cross_encoder import CrossEncoder
+from rag.search.fusion import judged, merged
 from rag.search.rerank import dealt, relevance
-from rag.search.retrieve import judged, merged
 from rag.settings import Settings
 from rag.store.search import Found
 
