@@ -199,7 +199,7 @@ class KnowledgeBase:
             try:
                 vector = self._query_vector(question, made_with) if options.mode is not Mode.WORDS else None
                 asked = other and vector is not None
-                vectors = self.embedder.embed_together((), other) if asked else [None] * len(other)
+                vectors = map(self._adapted, self.embedder.embed_together((), other)) if asked else [None] * len(other)
                 others = list(zip(other, vectors, strict=True))
                 hits = retrieve(store, question, vector, options, selection, others=others, judge=judge)
             except errors.KnowledgeBaseError:
@@ -224,6 +224,9 @@ class KnowledgeBase:
         else:
             vector = question_vector(self.path, made_with, embedder, question)
             self._checked = (made_with, embedder.model)
+        return self._adapted(vector)
+
+    def _adapted(self, vector: "FloatVector") -> "FloatVector":
         return vector if self._adapter is None else self._adapter @ vector
 
     @cached_property
