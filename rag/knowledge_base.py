@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import rag.errors as errors
 from rag.lmstudio.http import Notify, log_notice
-from rag.search_options import Mode, SearchKeywords, SearchOptions
+from rag.search.options import Expand, Mode, Rerank, SearchKeywords, SearchOptions
 from rag.settings import Settings, load_settings
 from rag.types import Answer, Citation, Hit
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from rag.lmstudio.chat import ChatModel
     from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
     from rag.lmstudio.residency import LoadedModel
-    from rag.select import Selection
+    from rag.search.cross_encoder import CrossEncoder
+    from rag.search.fusion import Judge
+    from rag.search.select import Selection
     from rag.store.schema import DocumentRow, Identity, Origin
+    from rag.store.search import Found
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
     from rag.store.versions import Version
@@ -140,17 +143,28 @@ class KnowledgeBase:
 
         return ChatModel(self.settings, notify=self.notify)
 
+    @cached_property
+    def cross_encoder(self) -> "CrossEncoder":
+        """What `rerank="cross"` judges with. Raises UsageProblem where the settings name none, or none that works."""
+        from rag.search.cross_encoder import CrossEncoder
+
+        if not self.settings.reranker:
+            raise errors.UsageProblem(
+                "No cross-encoder is set. RAG_RERANKER names a folder with its model.onnx and tokenizer.json."
+            )
+        return CrossEncoder(Path(self.settings.reranker))
+
     def search(self, question: str, **how: Unpack[SearchKeywords]) -> list[Hit]:
         """The passages that best fit a question, best first; `how` are the fields of SearchOptions.
 
-        Changes nothing; by `words` alone it needs no model server.
+        Changes nothing; by `words` alone, without `expand` and `rerank="llm"`, it needs no model server.
         """
         return self.search_by(question, self.options(**how))
 
     def options(self, **how: Unpack[SearchKeywords]) -> SearchOptions:
         """How to search: what is given here, else what the settings say. Raises UsageProblem."""
         given: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
-        return SearchOptions(**{"limit": self.settings.top_k, **given})
+        return SearchOptions(**{"limit": self.settings.top_k, "rerank": self.settings.rerank, **given})
 
     def search_by(self, question: str, options: SearchOptions) -> list[Hit]:
         """The passages that best fit a question, best first."""
@@ -164,7 +178,7 @@ class KnowledgeBase:
 
     def selection(self, options: SearchOptions) -> "Selection | None":
         """What the filters of the options select; None where they have none. Raises UsageProblem."""
-        from rag.select import select
+        from rag.search.select import select
 
         if not options.where and not options.paths:
             return None  # without reading what a search without filters has no use for
@@ -176,14 +190,18 @@ class KnowledgeBase:
         return selection is not None and not held(self.store, selection)
 
     def _retrieved(self, question: str, options: SearchOptions, selection: "Selection | None") -> list[Hit]:
-        from rag.retrieve import retrieve
+        from rag.search.retrieve import retrieve
 
         store = self.store
+        other, judge = self._other_questions(question, options), self._judge(question, options.rerank)
         while True:
             made_with = store.made_with()
             try:
                 vector = self._query_vector(question, made_with) if options.mode is not Mode.WORDS else None
-                hits = retrieve(store, question, vector, options, selection)
+                asked = other and vector is not None
+                vectors = map(self._adapted, self.embedder.embed_together((), other)) if asked else [None] * len(other)
+                others = list(zip(other, vectors, strict=True))
+                hits = retrieve(store, question, vector, options, selection, others=others, judge=judge)
             except errors.KnowledgeBaseError:
                 if store.made_with() == made_with:
                     raise
@@ -206,6 +224,9 @@ class KnowledgeBase:
         else:
             vector = question_vector(self.path, made_with, embedder, question)
             self._checked = (made_with, embedder.model)
+        return self._adapted(vector)
+
+    def _adapted(self, vector: "FloatVector") -> "FloatVector":
         return vector if self._adapter is None else self._adapter @ vector
 
     @cached_property
@@ -220,6 +241,36 @@ class KnowledgeBase:
                 f"{exc} Searching without it; `rag adapt` learns one anew, `rag adapt --remove` ends this note."
             )
             return None
+
+    def _other_questions(self, question: str, options: SearchOptions) -> list[str]:
+        """What is searched for besides the question."""
+        if options.expand is Expand.OFF:
+            return []
+        from rag.search.rewrite import parts, variants
+
+        rewrite = variants if options.expand is Expand.VARIANTS else parts
+        others = rewrite(question, self.chat_model, seconds=self.settings.rerank_s, notify=self.notify)
+        return [other for other in others if other.casefold() != question.strip().casefold()]
+
+    def _judge(self, question: str, rerank: Rerank) -> "Judge | None":
+        """What gives the best candidates their marks."""
+        if rerank is Rerank.OFF:
+            return None
+        from rag.search.rerank import relevance
+
+        def judge(found: "Sequence[Found]") -> list[float | None]:
+            outlines = self.store.outlines()
+            titles = [outlines[chunk.document_id].title if chunk.document_id in outlines else "" for chunk in found]
+            passages = [
+                f"{' > '.join(dict.fromkeys(filter(None, (title, *chunk.headings))))}\n{chunk.text}"
+                for title, chunk in zip(titles, found, strict=True)
+            ]
+            seconds, notify = self.settings.rerank_s, self.notify
+            if rerank is Rerank.CROSS:
+                return self.cross_encoder.relevance(question, passages, seconds, notify)
+            return relevance(question, passages, self.chat_model, seconds, notify)
+
+        return judge
 
     def ask(self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention; if `strict`, without what no passage supports."""
@@ -256,7 +307,7 @@ class KnowledgeBase:
 
         A condition on headings or pages selects the documents with a passage that fulfils it. Raises UsageProblem.
         """
-        from rag.select import select
+        from rag.search.select import select
         from rag.store.within import held
 
         rows = self._rows()
@@ -352,7 +403,7 @@ class KnowledgeBase:
 
     def _with_copies(self, citation: Citation) -> Citation:
         """A citation that says where its quote stands again, of the places where its passage or a part of it does."""
-        from rag.duplicates import quoted_again
+        from rag.search.duplicates import quoted_again
 
         again = [quoted_again(citation.quote, self.text(place.source), place) for place in citation.also]
         return replace(citation, also=tuple(place for place in again if place is not None))

@@ -8,9 +8,10 @@ import json
 import re
 import socket
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -82,8 +83,11 @@ class FakeLMStudio:
         """Answer the next request to a path with an error, after an instance has gone if one is named."""
         self.instead[path].append((status, {"error": error}, unload))
 
-    def stream(self, *events: str | threading.Event | None) -> None:
-        """Answer the next chat with these events, raw; None breaks the connection, an Event is waited for."""
+    def stream(self, *events: str | float | threading.Event | None) -> None:
+        """Answer the next chat with these events, raw; None breaks the connection, a number is seconds of silence.
+
+        A threading.Event is waited for.
+        """
         self.instead["/v1/chat/completions"].append(events)
 
     def say(self, *pieces: str, finish: str = "stop", reasoning: str = "") -> None:
@@ -167,6 +171,10 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
             self.wfile.write(content)
 
         def _stream(self, events: Any) -> None:
+            with suppress(ConnectionError):  # a client that waits no longer
+                self._streamed(events)
+
+        def _streamed(self, events: Any) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Transfer-Encoding", "chunked")
@@ -176,6 +184,9 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
                     self.close_connection = True
                     self.connection.close()
                     return
+                if isinstance(event, float):
+                    time.sleep(event)
+                    continue
                 if isinstance(event, threading.Event):
                     state.waiting.set()
                     event.wait(20)
@@ -201,7 +212,8 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
         server.shutdown()
         thread.join()
         for connection in list(open_):  # kept alive, they would be answered still
-            connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # its client was faster
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _prompt_tokens(state: FakeLMStudio, body: Any) -> int:

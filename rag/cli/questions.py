@@ -18,9 +18,9 @@ from rag.cli.common import (
     knowledge_base,
     print_json,
 )
-from rag.search_options import SearchKeywords
+from rag.search.options import SearchKeywords
+from rag.search.where import all_of
 from rag.types import Answer, Cut, Hit
-from rag.where import all_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,20 @@ DiversityOption = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="How much passages should differ from one another: 0 to 1.", show_default=False),
 ]
+RerankOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Judge the best passages once more: by llm, the chat model, or cross, the model of $RAG_RERANKER, or off.",
+        show_default=False,
+    ),
+]
+ExpandOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Have the chat model ask in other words (variants), or for the parts of the question (parts), besides.",
+        show_default=False,
+    ),
+]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Leave out what no passage supports.")]
 ChatModelOption = Annotated[
     str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
@@ -53,6 +67,8 @@ def ask(
     where: WhereOption = None,
     path: PathOption = None,
     diversity: DiversityOption = None,
+    rerank: RerankOption = None,
+    expand: ExpandOption = None,
     strict: StrictOption = False,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
@@ -63,8 +79,10 @@ def ask(
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
+    how = SearchKeywords(
+        limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, rerank=rerank, expand=expand
+    )
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
-        how = SearchKeywords(limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity)
         if json:
             answer = _answered(base, _read(question), strict=strict, **how)
             print_json(answer.to_dict())
@@ -83,6 +101,9 @@ def search(
     path: PathOption = None,
     mode: ModeOption = "hybrid",
     diversity: DiversityOption = None,
+    rerank: RerankOption = None,
+    expand: ExpandOption = None,
+    model: ChatModelOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the passages that best fit a question.
@@ -91,8 +112,16 @@ def search(
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
-    with knowledge_base(kb, at) as base:
-        how = SearchKeywords(limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, mode=mode)
+    how = SearchKeywords(
+        limit=limit,
+        where=all_of(where or ()),
+        paths=path or (),
+        mode=mode,
+        diversity=diversity,
+        rerank=rerank,
+        expand=expand,
+    )
+    with knowledge_base(kb, at, chat_model=model) as base:
         hits = base.search(_read(question), **how)
     if json:
         print_json({"hits": [hit_dict(hit) for hit in hits]})

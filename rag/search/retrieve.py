@@ -1,4 +1,4 @@
-"""Two searches, one fusion, copies and neighbours merged: plain functions of their arguments."""
+"""Question to passages: two searches, one ranking, copies and neighbours merged. Plain functions of their arguments."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rag.diversity import diverse
-from rag.duplicates import distinct, places
-from rag.search_options import Mode, SearchOptions
-from rag.select import Selection
+from rag.search.diversity import diverse
+from rag.search.duplicates import distinct, places
+from rag.search.fusion import Judge, fused, judged, merged
+from rag.search.options import Mode, SearchOptions
+from rag.search.select import Selection
 from rag.store.schema import parsed_metadata
 from rag.store.search import Found, by_vector, by_words, chunk_vectors, passages
 from rag.store.tables import Outline, Store
@@ -45,12 +46,17 @@ def retrieve(
     vector: npt.NDArray[np.float32] | None,
     options: SearchOptions,
     within: Selection | None = None,
+    *,
+    others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
+    judge: Judge | None = None,
 ) -> list[Hit]:
-    """The passages that best fit a question, best first. `vector` is the question's unit vector, None by words only.
+    """The passages that best fit a question, best first.
 
-    `within` is what the filters of the options select, None for all.
+    `vector` is the question's unit vector, None by words only. `within` is what the filters of the options select, None
+    for all. `others` are questions with their vectors to search for besides. Where there is a `judge`, its marks count
+    for the best candidates.
     """
-    choice = chosen(store, question, vector, options, within)
+    choice = chosen(store, question, vector, options, within, others=others, judge=judge)
     return hits(store, choice.groups, choice.copies)
 
 
@@ -60,12 +66,18 @@ def chosen(
     vector: npt.NDArray[np.float32] | None,
     options: SearchOptions,
     within: Selection | None = None,
+    *,
+    others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
+    judge: Judge | None = None,
 ) -> Choice:
-    """All that `retrieve` decides; `rag.why` tells of it."""
+    """All that `retrieve` decides; `rag.search.why` tells of it."""
     found = candidates(store, question, vector, options, within)
-    pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity else 2 * options.limit
-    unlike = distinct(found.ranked, pool)
+    ranked = merged(found.ranked, [candidates(store, *other, options, within).ranked for other in others])
+    pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity or judge else 2 * options.limit
+    unlike = distinct(ranked, pool)
     ranked = unlike.ranked
+    if judge is not None:
+        ranked = judged(ranked, judge, options.rerank_weight)
     if options.diversity:
         vectors = chunk_vectors(store, [chunk.id for chunk, _ in ranked])
         ranked = diverse(ranked, vectors, 2 * options.limit, options.diversity)
@@ -106,34 +118,6 @@ def hits(store: Store, groups: Sequence[tuple[list[Found], float]], copies: Mapp
             again = [copy for chunk in group for copy in copies.get(chunk.id, ()) if copy.document_id in sources]
             shown.append(_hit(*passage, group, score, places(again, sources)))
     return shown
-
-
-def fused(
-    near: Sequence[Found], worded: Sequence[Found], vector_weight: float, *, exhausted: bool
-) -> list[tuple[Found, float]]:
-    """Both result lists as one, best first: a convex combination of their scores, each scaled to 0..1 in its list.
-
-    Measured on five sets, this beats reciprocal ranks at k = 60 and k = 10, which were at times worse than BM25 alone.
-    A chunk that one list lacks counts as 0 there; where the list of words is `exhausted`, that is its true score, and
-    the last of few matches is not scaled down to it. Ties keep a fixed order, by id.
-    """
-    weights = (vector_weight, 1 - vector_weight) if near and worded else (1.0, 1.0)
-    scores: dict[str, float] = {}
-    by_id: dict[str, Found] = {}
-    for results, weight, low in ((near, weights[0], None), (worded, weights[1], 0.0 if exhausted else None)):
-        for found, scaled in zip(results, _scaled([found.score for found in results], low), strict=True):
-            by_id[found.id] = found
-            scores[found.id] = scores.get(found.id, 0.0) + weight * scaled
-    order = sorted(scores, key=lambda id_: (-scores[id_], id_))
-    return [(by_id[id_], scores[id_]) for id_ in order]
-
-
-def _scaled(scores: Sequence[float], low: float | None = None) -> list[float]:
-    """Min-max scaling, from `low` where that is given; equal scores all count as the best."""
-    if not scores:
-        return []
-    low, high = min(scores) if low is None else low, max(scores)
-    return [(score - low) / (high - low) if high > low else 1.0 for score in scores]
 
 
 def joined(ranked: Sequence[tuple[Found, float]], limit: int, floor: float = 0.0) -> list[tuple[list[Found], float]]:
