@@ -79,7 +79,7 @@ def test_a_knowledge_base_through_all_its_commands(command_environment: dict[str
             command_environment, "rag", "ask", "-", "--json", stdin="How long does the battery of the Sprig last?"
         ).stdout
     )
-    assert set(asked) == {"answer", "abstained", "citations", "model", "usage", "timings"}
+    assert set(asked) == {"answer", "abstained", "reason", "cut", "left_out", "citations", "model", "usage", "timings"}
     assert asked["abstained"] is False
     assert "24" in asked["answer"]
     citation = asked["citations"][0]
