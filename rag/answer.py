@@ -209,8 +209,8 @@ def checked(
 ) -> Answer:
     """What the model said as an Answer: every sentence with its evidence, or the whole as an abstention.
 
-    Of what was `cut`, the last sentence counts as unverified unless it is whole. `unsaid` is why nothing was said, where
-    that is no matter of the documents; `strict` leaves out what no passage supports.
+    Of what was `cut`, the last sentence counts as unverified unless it is whole. `unsaid` is why nothing was said,
+    where that is no matter of the documents; `strict` leaves out what no passage supports.
     """
     if unsaid and not said.strip():
         return replace(_abstained(question, passages, unsaid, cut), text=NOT_SAID)
