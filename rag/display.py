@@ -1,13 +1,10 @@
-"""Answers, hits and reports for a terminal: documents are hostile, so nothing of theirs reaches it as a command."""
+"""Text for a terminal: documents are hostile, so nothing of theirs reaches it as a command."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rag.types import Answer, CitationStatus, Hit
-
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-_STYLE = {CitationStatus.VERIFIED: "green", CitationStatus.REPAIRED: "yellow", CitationStatus.UNVERIFIED: "red"}
 
 
 def printable(text: str) -> str:
@@ -41,43 +38,6 @@ def human_bytes(size: float | None) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     raise AssertionError("the last unit takes everything")
-
-
-def print_answer(console: Any, answer: Answer) -> None:
-    """An answer and its sources, on a rich console, which leaves colours out where they are not wanted."""
-    from rich.text import Text
-
-    console.print(Text(printable(answer.text)), soft_wrap=True)
-    if answer.abstained:
-        console.print(Text(f"({answer.reason})", style="dim"), soft_wrap=True)
-        if answer.hits:
-            console.print(Text("Nearest passages:", style="dim"))
-            for hit in answer.hits[:3]:
-                console.print(
-                    Text(f"  {printable(hit.location)}: {one_line(hit.text, 100)}", style="dim"), soft_wrap=True
-                )
-        return
-    console.print()
-    for citation in answer.citations:
-        line = Text(f"[{citation.n}] {printable(citation.location)} ")
-        line.append(f"({citation.status.value})", style=_STYLE[citation.status])
-        if citation.stale:
-            line.append(" (changed since it was indexed)", style="red")
-        line.append(f"\n    “{one_line(citation.quote, 400)}”", style="dim")
-        console.print(line, soft_wrap=True)
-
-
-def print_hits(console: Any, hits: Sequence[Hit]) -> None:
-    """Search results, best first."""
-    from rich.text import Text
-
-    for number, hit in enumerate(hits, 1):
-        line = Text(f"{number}. {printable(hit.location)}", style="bold")
-        line.append(f"  {hit.score:.2f}", style="dim")
-        if hit.headings:
-            line.append(f"  {one_line(' > '.join(hit.headings), 80)}", style="dim")
-        console.print(line, soft_wrap=True)
-        console.print(Text(f"   {one_line(hit.text, 300)}"), soft_wrap=True)
 
 
 def print_table(

@@ -1,10 +1,13 @@
 """The values that pass between the rooms: frozen, and each able to say where it comes from."""
 
-import html
-import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from rag.display import printable
+from rag.display_html import html_frame, html_note, html_passage, html_source, html_text
+from rag.display_markdown import markdown_line, markdown_source, markdown_text
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom on a page, in points from its top left corner
 
@@ -102,6 +105,23 @@ class Hit:
         """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
         return f"{self.source} p. {self.page}" if self.page else self.source
 
+    def to_dict(self) -> dict[str, Any]:
+        """The shape of a hit in `rag search --json` and `rag ask --json`, which scripts may rely on."""
+        values = asdict(self)
+        names = ("source", "page", "headings", "start", "end", "text", "score", "similarity")
+        return {name: values[name] for name in names}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the passage below its place."""
+        return html_frame([self._unfolding(unfolded=True)])
+
+    def _unfolding(self, *, unfolded: bool = False) -> str:
+        notes = [_path(self.headings), f"score {self.score:.2f}"]
+        return html_source(self.location, "", list(filter(None, notes)), html_passage(self.text), unfolded=unfolded)
+
+
+STALE = "stale: its file changed or is gone"
+
 
 class CitationStatus(StrEnum):
     """What the check of a citation found."""
@@ -134,6 +154,11 @@ class Citation:
         """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
         return f"{self.source} p. {self.page}" if self.page else self.source
 
+    @property
+    def standing(self) -> str:
+        """Its status, and whether it is stale: `verified, stale: its file changed or is gone`."""
+        return f"{self.status.value}, {STALE}" if self.stale else self.status.value
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -156,13 +181,16 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """The shape of `rag ask --json`, which scripts may rely on."""
         return {
+            "question": self.question,
             "answer": self.text,
             "abstained": self.abstained,
+            "reason": self.reason,
             "citations": [
                 {
                     "n": c.n,
                     "source": c.source,
                     "page": c.page,
+                    "headings": c.headings,
                     "start": c.start,
                     "end": c.end,
                     "quote": c.quote,
@@ -171,30 +199,59 @@ class Answer:
                 }
                 for c in self.citations
             ],
+            "hits": [hit.to_dict() for hit in self.hits],
             "model": self.model,
             "usage": self.usage,
             "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
         }
 
+    def to_markdown(self) -> str:
+        """The answer and a numbered list of its sources with their quotes; the documents' words show as words."""
+        parts = [markdown_text(self.text)]
+        if self.abstained and self.reason:
+            parts.append(f"*{markdown_line(self.reason)}*")
+        if self.citations:
+            sources = (
+                markdown_source(c.n, f"{c.location} ({c.standing})", list(filter(None, [_path(c.headings)])), c.quote)
+                for c in self.citations
+            )
+            parts.append("\n".join(sources))
+        return "\n\n".join(parts).rstrip() + "\n"
+
     def __str__(self) -> str:
         lines = [self.text]
         if self.citations:
             lines.append("")
-            lines += [f"[{c.n}] {c.location} ({c.status.value}): “{c.quote}”" for c in self.citations]
-        return "\n".join(lines)
+            lines += [f"[{c.n}] {c.location} ({c.standing}): “{c.quote}”" for c in self.citations]
+        return printable("\n".join(lines))
 
     def _repr_markdown_(self) -> str:
-        """What a notebook shows: the answer and its sources, with the documents' words escaped."""
-        lines = [_markdown(self.text), ""]
-        for c in self.citations:
-            stale = ", changed since it was indexed" if c.stale else ""
-            lines.append(f"- \\[{c.n}\\] **{_markdown(c.location)}** ({c.status.value}{stale}): “{_markdown(c.quote)}”")
-        if self.abstained and self.reason:
-            lines.append(f"*{_markdown(self.reason)}*")
-        return "\n".join(lines)
+        """What a notebook shows that shows no HTML."""
+        return self.to_markdown()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, and its sources, which unfold to the quote in its surroundings."""
+        parts = [html_text(self.text)]
+        if self.abstained:
+            if self.reason:
+                parts.append(html_note(self.reason))
+            if self.hits:
+                parts.append(html_note("Nearest passages:"))
+            parts += [hit._unfolding() for hit in self.hits]
+        parts += [
+            html_source(f"[{c.n}] {c.location}", c.standing, list(filter(None, [_path(c.headings)])), self._place(c))
+            for c in self.citations
+        ]
+        return html_frame(parts)
+
+    def _place(self, citation: Citation) -> str:
+        """The quote inside the passage that it was found in."""
+        for hit in self.hits:
+            start, end = citation.start - hit.start, citation.end - hit.start
+            if hit.source == citation.source and 0 <= start < end and hit.text[start:end] == citation.quote:
+                return html_passage(hit.text, start, end)
+        return html_passage(citation.quote, 0, len(citation.quote))
 
 
-def _markdown(text: str) -> str:
-    """Text as Markdown that shows just this text, on one line: documents may hold HTML, links and scripts."""
-    escaped = html.escape(" ".join(text.split()))
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", escaped)
+def _path(headings: Sequence[str]) -> str:
+    return " > ".join(headings)

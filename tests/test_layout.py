@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
 rag.errors
-rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.metrics rag.datasets rag.search_options
+rag.display rag.display_markdown rag.display_html rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.metrics rag.datasets rag.search_options
 rag.where rag.matching rag.paths
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency rag.lmstudio.batches
@@ -23,7 +23,7 @@ rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence ra
 rag.answer
 rag.knowledge_base
 rag.rebuild
-rag.doctor rag.display rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker
+rag.doctor rag.display_answer rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker
 rag.naming rag.why
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables

@@ -1,7 +1,6 @@
 """`rag ask` and `rag search`."""
 
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
@@ -19,7 +18,7 @@ from rag.cli.common import (
     print_json,
 )
 from rag.search_options import SearchKeywords
-from rag.types import Answer, Hit
+from rag.types import Answer
 from rag.where import all_of
 
 if TYPE_CHECKING:
@@ -45,17 +44,23 @@ def ask(
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown: the answer and its sources.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Answer a question from the documents, with checked citations.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
+    if json and markdown:
+        raise typer.BadParameter("choose one of --json and --markdown.", param_hint="--markdown")
+    how = SearchKeywords(limit=limit, where=all_of(where or ()), paths=path or ())
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
-            print_json(base.ask(_read(question), limit=limit, where=all_of(where or ()), paths=path or ()).to_dict())
-            return
-        print_streamed(base, _read(question), limit=limit, where=all_of(where or ()), paths=path or ())
+            print_json(base.ask(_read(question), **how).to_dict())
+        elif markdown:
+            sys.stdout.write(base.ask(_read(question), **how).to_markdown())
+        else:
+            print_streamed(base, _read(question), **how)
 
 
 def search(
@@ -77,22 +82,22 @@ def search(
     with knowledge_base(kb, at) as base:
         hits = base.search(_read(question), limit=limit, mode=mode, where=all_of(where or ()), paths=path or ())
     if json:
-        print_json({"hits": [hit_dict(hit) for hit in hits]})
+        print_json({"hits": [hit.to_dict() for hit in hits]})
         return
-    from rag.display import print_hits
+    from rag.display_answer import print_hits
 
     if not hits:
         print("Nothing found.")
-    print_hits(console(), hits)
+    print_hits(console(), hits, base.file_of)
 
 
 def print_streamed(base: "KnowledgeBase", question: str, **how: Unpack[SearchKeywords]) -> Answer:
     """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
-    from rag.display import print_answer
+    from rag.display_answer import print_answer
 
     out = console()
     answer = _streamed(base, question, out, **how) if out.is_terminal else base.ask(question, **how)
-    print_answer(out, answer)
+    print_answer(out, answer, base.file_of)
     return answer
 
 
@@ -110,13 +115,6 @@ def _streamed(base: "KnowledgeBase", question: str, out: Any, **how: Unpack[Sear
             draft = event.text if event.again else draft + event.text
             live.update(Text(printable(draft), style="dim"))
     raise AssertionError("a stream of events ends with an Answer")
-
-
-def hit_dict(hit: Hit) -> dict[str, object]:
-    """The shape of a hit in `rag search --json`, which scripts may rely on."""
-    values = asdict(hit)
-    names = ("source", "page", "headings", "start", "end", "text", "score", "similarity")
-    return {name: values[name] for name in names}
 
 
 def _read(question: str) -> str:
