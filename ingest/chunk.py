@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from rag import tokens
 from rag.sentences import sentences
-from rag.types import Box, Chunk, Document, Kind, Piece
+from rag.types import Chunk, Document, Kind, Piece, enclosing
 
 SMALLEST_LIMIT = 16
 _BREADCRUMB_LIMIT = 200
@@ -306,17 +306,8 @@ def _chunk(document: Document, ordinal: int, units: list[_Unit]) -> Chunk:
         page=first.page,
         headings=told.headings,
         context=_context(document.title, told.headings, first.table_header),
-        box=_box([unit.piece.box for unit in units if unit.piece.page == first.page]),
+        box=enclosing([unit.piece.box for unit in units if unit.piece.page == first.page]),
     )
-
-
-def _box(boxes: list[Box | None]) -> Box | None:
-    """The smallest box that holds all of them, None where one is not known."""
-    known = [box for box in boxes if box is not None]
-    if not known or len(known) < len(boxes):
-        return None
-    lefts, tops, rights, bottoms = zip(*known, strict=True)
-    return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def _context(title: str, headings: tuple[str, ...], table_header: str) -> str:

@@ -132,7 +132,8 @@ def _messages(question: str, passages: Sequence[Hit]) -> list[Message]:
 
 def _passage(n: int, hit: Hit) -> str:
     place = " > ".join(dict.fromkeys(part for part in (hit.source, hit.title, *hit.headings) if part))
-    return f"[{n}] ({place})\n{hit.text}"
+    again = ", ".join(dict.fromkeys(place.source for place in hit.also if place.source != hit.source))
+    return f"[{n}] ({place}{f'; also in {again}' if again else ''})\n{hit.text}"
 
 
 def checked(
@@ -193,6 +194,8 @@ def _marker(
                     end=hit.start + part.end,
                     quote=hit.text[part.start : part.end],
                     status=verdict.status,
+                    also=hit.also,
+                    box=hit.box,
                 )
             )
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)

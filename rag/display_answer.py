@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rag.display import one_line, printable
-from rag.types import STALE, Answer, CitationStatus, Hit
+from rag.types import STALE, Answer, CitationStatus, Hit, also_in
 
 FileOf = Callable[[str], Path | None]
 
@@ -41,6 +41,8 @@ def print_answer(console: Any, answer: Answer, file_of: FileOf) -> None:
         if citation.stale:
             line.append(f" ({STALE})", style="bold red")
         line.append(f"\n    “{one_line(citation.quote, 400)}”", style="dim")
+        if citation.also:
+            line.append(f"\n    {also_in(citation.also)}", style="dim")
         console.print(line, soft_wrap=True)
 
 
@@ -56,6 +58,8 @@ def print_hits(console: Any, hits: Sequence[Hit], file_of: FileOf) -> None:
             line.append(f"  {one_line(' > '.join(hit.headings), 80)}", style="dim")
         console.print(line, soft_wrap=True)
         console.print(Text(f"   {one_line(hit.text, 300)}"), soft_wrap=True)
+        if hit.also:
+            console.print(Text(f"   {also_in(hit.also)}", style="dim"), soft_wrap=True)
 
 
 def _located(console: Any, location: str, file: Path | None, page: int | None) -> Any:

@@ -14,6 +14,7 @@ RagError                       exit code 1
 │   │   └── NotEnoughMemory    for want of memory
 │   ├── ModelGone              the model was unloaded or crashed under us; loading again helps
 │   ├── ContextOverflow        the input is longer than the loaded context
+│   ├── OutOfTime              it did not answer in time
 │   ├── WrongModel             another model answered than was asked
 │   └── BadReply               the answer has not the form it must have
 ├── KnowledgeBaseError         exit code 4: the index
@@ -100,6 +101,10 @@ class ModelGone(ServerError):
 
 class ContextOverflow(ServerError):
     """The input is longer than the context that the model was loaded with."""
+
+
+class OutOfTime(ServerError):
+    """The server did not answer within the time that was given."""
 
 
 class WrongModel(ServerError):

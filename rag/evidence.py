@@ -103,7 +103,8 @@ def together(first: Reading, second: Reading) -> Reading:
 
 def read(passage: Hit) -> Reading:
     """A passage taken apart, once for all claims."""
-    surroundings = (re.sub(r"[/._#-]", " ", passage.source), passage.title, *passage.headings)
+    sources = (passage.source, *(place.source for place in passage.also))
+    surroundings = (*(re.sub(r"[/._#-]", " ", source) for source in sources), passage.title, *passage.headings)
     return _read(passage.text, "\n".join(surroundings))
 
 

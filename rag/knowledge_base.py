@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import rag.errors as errors
+from rag.display import human_bytes
+from rag.display_html import html_frame, html_table
 from rag.lmstudio.http import Notify, log_notice
-from rag.search_options import Mode, SearchKeywords, SearchOptions
+from rag.search_options import Expand, Mode, Rerank, SearchKeywords, SearchOptions
 from rag.settings import Settings, load_settings
 from rag.types import Answer, Citation, Hit
 
 if TYPE_CHECKING:
     from rag.answer import Event
+    from rag.cross_encoder import CrossEncoder
     from rag.lmstudio.chat import ChatModel
-    from rag.lmstudio.embeddings import Embedder, FloatVector
+    from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
     from rag.lmstudio.residency import LoadedModel
+    from rag.retrieve import Judge
     from rag.select import Selection
     from rag.store.schema import DocumentRow, Identity, Origin
+    from rag.store.search import Found
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
     from rag.store.versions import Version
@@ -44,6 +49,20 @@ class Status:
     identity: "Identity"
     coverage: "Coverages"
     roots: dict[str, Path]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        model = f"{self.identity.embedding_model}, {self.identity.dimension} dimensions"
+        rows: list[tuple[str, object]] = [
+            ("knowledge base", self.path),
+            ("documents", self.documents),
+            ("failed", self.failed),
+            ("chunks", self.chunks),
+            ("size", human_bytes(self.bytes)),
+            ("embedding model", model),
+            *((f"root {name}", path) for name, path in sorted(self.roots.items())),
+        ]
+        return html_frame([html_table(rows)])
 
 
 class KnowledgeBase:
@@ -140,17 +159,28 @@ class KnowledgeBase:
 
         return ChatModel(self.settings, notify=self.notify)
 
+    @cached_property
+    def cross_encoder(self) -> "CrossEncoder":
+        """What `rerank="cross"` judges with. Raises UsageProblem where the settings name none, or none that works."""
+        from rag.cross_encoder import CrossEncoder
+
+        if not self.settings.reranker:
+            raise errors.UsageProblem(
+                "No cross-encoder is set. RAG_RERANKER names a folder with its model.onnx and tokenizer.json."
+            )
+        return CrossEncoder(Path(self.settings.reranker))
+
     def search(self, question: str, **how: Unpack[SearchKeywords]) -> list[Hit]:
         """The passages that best fit a question, best first; `how` are the fields of SearchOptions.
 
-        Changes nothing; by `words` alone it needs no model server.
+        Changes nothing; by `words` alone, without `expand` and `rerank="llm"`, it needs no model server.
         """
         return self.search_by(question, self.options(**how))
 
     def options(self, **how: Unpack[SearchKeywords]) -> SearchOptions:
         """How to search: what is given here, else what the settings say. Raises UsageProblem."""
         given: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
-        return SearchOptions(**{"limit": self.settings.top_k, **given})
+        return SearchOptions(**{"limit": self.settings.top_k, "rerank": self.settings.rerank, **given})
 
     def search_by(self, question: str, options: SearchOptions) -> list[Hit]:
         """The passages that best fit a question, best first."""
@@ -179,11 +209,15 @@ class KnowledgeBase:
         from rag.retrieve import retrieve
 
         store = self.store
+        other, judge = self._other_questions(question, options), self._judge(question, options.rerank)
         while True:
             made_with = store.made_with()
             try:
                 vector = self._query_vector(question, made_with) if options.mode is not Mode.WORDS else None
-                hits = retrieve(store, question, vector, options, selection)
+                asked = other and vector is not None
+                vectors = self.embedder.embed_together((), other) if asked else [None] * len(other)
+                others = list(zip(other, vectors, strict=True))
+                hits = retrieve(store, question, vector, options, selection, others=others, judge=judge)
             except errors.KnowledgeBaseError:
                 if store.made_with() == made_with:
                     raise
@@ -202,10 +236,54 @@ class KnowledgeBase:
 
         embedder = self.embedder
         if self._checked and self._checked[0] == made_with and self._checked[1] is embedder.model:
-            return embedder.embed_query(question)
-        vector = question_vector(self.path, made_with, embedder, question)
-        self._checked = (made_with, embedder.model)
-        return vector
+            vector = embedder.embed_query(question)
+        else:
+            vector = question_vector(self.path, made_with, embedder, question)
+            self._checked = (made_with, embedder.model)
+        return vector if self._adapter is None else self._adapter @ vector
+
+    @cached_property
+    def _adapter(self) -> "FloatMatrix | None":
+        """What `rag adapt` learnt for question vectors, unless it was for another index."""
+        from rag.store.adapter_file import load_adapter
+
+        try:
+            return load_adapter(self.store.path, self.store.identity)
+        except errors.KnowledgeBaseError as exc:
+            self.notify(
+                f"{exc} Searching without it; `rag adapt` learns one anew, `rag adapt --remove` ends this note."
+            )
+            return None
+
+    def _other_questions(self, question: str, options: SearchOptions) -> list[str]:
+        """What is searched for besides the question."""
+        if options.expand is Expand.OFF:
+            return []
+        from rag.rewrite import parts, variants
+
+        rewrite = variants if options.expand is Expand.VARIANTS else parts
+        others = rewrite(question, self.chat_model, seconds=self.settings.rerank_s, notify=self.notify)
+        return [other for other in others if other.casefold() != question.strip().casefold()]
+
+    def _judge(self, question: str, rerank: Rerank) -> "Judge | None":
+        """What gives the best candidates their marks."""
+        if rerank is Rerank.OFF:
+            return None
+        from rag.rerank import relevance
+
+        def judge(found: "Sequence[Found]") -> list[float | None]:
+            outlines = self.store.outlines()
+            titles = [outlines[chunk.document_id].title if chunk.document_id in outlines else "" for chunk in found]
+            passages = [
+                f"{' > '.join(dict.fromkeys(filter(None, (title, *chunk.headings))))}\n{chunk.text}"
+                for title, chunk in zip(titles, found, strict=True)
+            ]
+            seconds, notify = self.settings.rerank_s, self.notify
+            if rerank is Rerank.CROSS:
+                return self.cross_encoder.relevance(question, passages, seconds, notify)
+            return relevance(question, passages, self.chat_model, seconds, notify)
+
+        return judge
 
     def ask(self, question: str, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention."""
@@ -228,7 +306,8 @@ class KnowledgeBase:
         for event in answer_stream(question, hits, self.chat_model, answer_tokens=self.settings.answer_tokens):
             if isinstance(event, Answer):
                 timings = {"search": searched, **event.timings, "total": time.perf_counter() - began}
-                event = replace(event, citations=tuple(map(self._with_staleness, event.citations)), timings=timings)
+                citations = tuple(self._with_staleness(self._with_copies(citation)) for citation in event.citations)
+                event = replace(event, citations=citations, timings=timings)
             yield event
 
     def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
@@ -329,6 +408,13 @@ class KnowledgeBase:
         root, _, relative = source.partition("/")
         folder = self.store.roots().get(root)
         return folder / relative if folder is not None else None
+
+    def _with_copies(self, citation: Citation) -> Citation:
+        """A citation that says where its quote stands again, of the places where its passage or a part of it does."""
+        from rag.duplicates import quoted_again
+
+        again = [quoted_again(citation.quote, self.text(place.source), place) for place in citation.also]
+        return replace(citation, also=tuple(place for place in again if place is not None))
 
     def _with_staleness(self, citation: Citation) -> Citation:
         """Flag a citation whose file changed or vanished since. Costs a stat, and a hash where the time differs."""

@@ -188,7 +188,8 @@ def _query_score(
     if by_passage:
         called = [GOLD if _holds(hit, query) else f"{hit.source} {hit.start}" for hit in hits]
     else:
-        called = [names.get(hit.source, hit.source) for hit in hits]
+        sources = [source for hit in hits for source in (hit.source, *(place.source for place in hit.also))]
+        called = [names.get(source, source) for source in sources]
     ranked = list(dict.fromkeys(called))
     measures = {
         "ndcg@10": ndcg(ranked, query.gains, 10),
@@ -207,4 +208,9 @@ def _query_score(
 
 
 def _holds(hit: Hit, query: Query) -> bool:
-    return any(hit.source == source and hit.start <= start and end <= hit.end for source, start, end in query.spans)
+    places = [(hit.source, hit.start, hit.end), *((place.source, place.start, place.end) for place in hit.also)]
+    return any(
+        source == gold and low <= start and end <= high
+        for source, low, high in places
+        for gold, start, end in query.spans
+    )

@@ -1,21 +1,29 @@
-"""Two searches, one fusion, neighbours merged: plain functions of their arguments."""
+"""Two searches, one fusion, copies and neighbours merged: plain functions of their arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from rag.diversity import diverse
+from rag.duplicates import distinct, places
 from rag.search_options import Mode, SearchOptions
 from rag.select import Selection
-from rag.store.search import Found, by_vector, by_words, passages
+from rag.store.schema import parsed_metadata
+from rag.store.search import Found, by_vector, by_words, chunk_vectors, passages
 from rag.store.tables import Outline, Store
-from rag.types import Hit
+from rag.types import Hit, Place, enclosing
 
 _LEAST_POOL = 50
+_JUDGED = 20  # candidates that a reranker is shown
+_OTHERS_WEIGHT = 0.5  # of what other questions find; the question itself has 1
 _NEIGHBOURS_SHARE = 0.6  # of the floor: what goes on in the next chunk has fewer of the question's words
 _MOST_JOINED = 3  # chunks that one passage may join: more would push other passages out of the context
+
+Judge = Callable[[Sequence[Found]], Sequence[float | None]]
+"""Gives each candidate, best first, a mark from 0 to 1, or None where it cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +37,10 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A search, stage by stage: what was found, and the groups of chunks that become passages."""
+    """A search, stage by stage: what was found, copies by the chunk that they repeat, and what becomes passages."""
 
     found: Candidates
+    copies: dict[str, list[Found]]
     groups: list[tuple[list[Found], float]]
 
 
@@ -41,12 +50,18 @@ def retrieve(
     vector: npt.NDArray[np.float32] | None,
     options: SearchOptions,
     within: Selection | None = None,
+    *,
+    others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
+    judge: Judge | None = None,
 ) -> list[Hit]:
-    """The passages that best fit a question, best first. `vector` is the question's unit vector, None by words only.
+    """The passages that best fit a question, best first.
 
-    `within` is what the filters of the options select, None for all.
+    `vector` is the question's unit vector, None by words only. `within` is what the filters of the options select, None
+    for all. `others` are questions with their vectors to search for besides. Where there is a `judge`, its marks count
+    for the best candidates.
     """
-    return hits(store, chosen(store, question, vector, options, within).groups)
+    choice = chosen(store, question, vector, options, within, others=others, judge=judge)
+    return hits(store, choice.groups, choice.copies)
 
 
 def chosen(
@@ -55,10 +70,22 @@ def chosen(
     vector: npt.NDArray[np.float32] | None,
     options: SearchOptions,
     within: Selection | None = None,
+    *,
+    others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
+    judge: Judge | None = None,
 ) -> Choice:
     """All that `retrieve` decides; `rag.why` tells of it."""
     found = candidates(store, question, vector, options, within)
-    return Choice(found, joined(found.ranked, options.limit, options.floor))
+    ranked = merged(found.ranked, [candidates(store, *other, options, within).ranked for other in others])
+    pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity or judge else 2 * options.limit
+    unlike = distinct(ranked, pool)
+    ranked = unlike.ranked
+    if judge is not None:
+        ranked = judged(ranked, judge, options.rerank_weight)
+    if options.diversity:
+        vectors = chunk_vectors(store, [chunk.id for chunk, _ in ranked])
+        ranked = diverse(ranked, vectors, 2 * options.limit, options.diversity)
+    return Choice(found, unlike.copies, joined(ranked, options.limit, options.floor))
 
 
 def candidates(
@@ -80,14 +107,21 @@ def candidates(
     return Candidates(near, worded, ranked)
 
 
-def hits(store: Store, groups: Sequence[tuple[list[Found], float]]) -> list[Hit]:
-    """Groups of neighbouring chunks as passages with their texts and their similarity to the question."""
+def hits(store: Store, groups: Sequence[tuple[list[Found], float]], copies: Mapping[str, Sequence[Found]]) -> list[Hit]:
+    """Groups of neighbouring chunks as passages with their texts, their similarity to the question and their places.
+
+    `copies` are the chunks that say the same, by the id of the one that is shown.
+    """
     found = passages(store, [group for group, _ in groups])
-    return [
-        _hit(*passage, group, score)
-        for (group, score), passage in zip(groups, found, strict=True)
-        if passage is not None
-    ]
+    outlines = store.outlines()
+    known = {copy.document_id for group in copies.values() for copy in group} & outlines.keys()
+    sources = {id_: outlines[id_].source for id_ in known}
+    shown = []
+    for (group, score), passage in zip(groups, found, strict=True):
+        if passage is not None:
+            again = [copy for chunk in group for copy in copies.get(chunk.id, ()) if copy.document_id in sources]
+            shown.append(_hit(*passage, group, score, places(again, sources)))
+    return shown
 
 
 def fused(
@@ -106,8 +140,12 @@ def fused(
         for found, scaled in zip(results, _scaled([found.score for found in results], low), strict=True):
             by_id[found.id] = found
             scores[found.id] = scores.get(found.id, 0.0) + weight * scaled
-    order = sorted(scores, key=lambda id_: (-scores[id_], id_))
-    return [(by_id[id_], scores[id_]) for id_ in order]
+    return _ordered(by_id, scores)
+
+
+def _ordered(by_id: Mapping[str, Found], scores: Mapping[str, float]) -> list[tuple[Found, float]]:
+    """Best first; ties keep a fixed order, by id."""
+    return [(by_id[id_], scores[id_]) for id_ in sorted(scores, key=lambda id_: (-scores[id_], id_))]
 
 
 def _scaled(scores: Sequence[float], low: float | None = None) -> list[float]:
@@ -118,33 +156,81 @@ def _scaled(scores: Sequence[float], low: float | None = None) -> list[float]:
     return [(score - low) / (high - low) if high > low else 1.0 for score in scores]
 
 
+def merged(
+    ranked: Sequence[tuple[Found, float]], others: Sequence[Sequence[tuple[Found, float]]]
+) -> list[tuple[Found, float]]:
+    """A ranking with what other questions found: a chunk gains by the best score that any of them gives it.
+
+    The sum is scaled back to what one question gives.
+    """
+    if not others:
+        return list(ranked)
+    by_id = {found.id: found for results in (*others, ranked) for found, _ in results}
+    gains: dict[str, float] = {}
+    for results in others:
+        for found, score in results:
+            gains[found.id] = max(gains.get(found.id, 0.0), score)
+    own = {found.id: score for found, score in ranked}
+    total = {id_: (own.get(id_, 0.0) + _OTHERS_WEIGHT * gains.get(id_, 0.0)) / (1 + _OTHERS_WEIGHT) for id_ in by_id}
+    return _ordered(by_id, total)
+
+
+def judged(ranked: Sequence[tuple[Found, float]], judge: Judge, weight: float) -> list[tuple[Found, float]]:
+    """A ranking whose best candidates are ordered by a judge's marks and their own scores, `weight` to 1 - `weight`.
+
+    A candidate without a mark counts as an average one, so that these keep their order; without any mark nothing
+    changes. Those that were not shown to the judge stay behind.
+    """
+    shown = ranked[:_JUDGED]
+    marks = judge([found for found, _ in shown])
+    given = [mark for mark in marks if mark is not None]
+    if not given:
+        return list(ranked)
+    average = sum(given) / len(given)
+    by_id = {found.id: found for found, _ in ranked}
+    scores = {found.id: (1 - weight) * score for found, score in ranked}
+    for (found, _), mark in zip(shown, marks, strict=True):
+        scores[found.id] += weight * (average if mark is None else mark)
+    return _ordered(by_id, scores)
+
+
 def joined(ranked: Sequence[tuple[Found, float]], limit: int, floor: float = 0.0) -> list[tuple[list[Found], float]]:
-    """Groups of chunks that stand one after another on a page of one document, at most `limit` groups, best first.
+    """Groups of chunks that overlap or stand one after another on a page of one document, at most `limit`, best first.
 
     A chunk joins a group it touches, else it opens one, if it scores at least `floor` times what the best does, or
     somewhat less to join; only chunks among the first `2 * limit` join, so that a passage does not grow by what merely
-    stands beside it. Each group keeps the score of its best chunk.
+    stands beside it. What overlaps always joins, so that no text is shown twice. Each group keeps the score of its best
+    chunk.
     """
-    least = floor * ranked[0][1] if ranked else 0.0
+    least = floor * max((score for _, score in ranked), default=0.0)
     groups: list[tuple[list[Found], float]] = []
     for found, score in ranked[: 2 * limit]:
-        beside = next((group for group, _ in groups if len(group) < _MOST_JOINED and _touches(group, found)), None)
-        if beside is not None:
-            if score >= _NEIGHBOURS_SHARE * least:
-                beside.append(found)
-                beside.sort(key=lambda member: member.ordinal)
-        elif len(groups) < limit and score >= least:
-            groups.append(([found], score))
+        beside = [at for at, (group, _) in enumerate(groups) if _touch(group, [found])]
+        if not beside:
+            if len(groups) < limit and score >= least:
+                groups.append(([found], score))
+        elif score >= _NEIGHBOURS_SHARE * least:
+            group = groups[beside[0]][0]
+            group.append(found)
+            for at in reversed(beside[1:]):  # what it lies between
+                if _touch(group, groups[at][0]):
+                    group += groups.pop(at)[0]
+            group.sort(key=lambda member: (member.start, member.ordinal))
     return groups
 
 
-def _touches(group: Sequence[Found], found: Found) -> bool:
-    first, last = group[0], group[-1]
-    same_place = first.document_id == found.document_id and first.page == found.page
-    return same_place and found.ordinal in (first.ordinal - 1, last.ordinal + 1)
+def _touch(group: Sequence[Found], other: Sequence[Found]) -> bool:
+    """Whether two groups overlap, or one follows the other and they are small enough to be one."""
+    if (group[0].document_id, group[0].page) != (other[0].document_id, other[0].page):
+        return False
+    if any(one.start < two.end and two.start < one.end for one in group for two in other):
+        return True
+    ordinals, others = [one.ordinal for one in group], [two.ordinal for two in other]
+    follows = min(ordinals) == max(others) + 1 or min(others) == max(ordinals) + 1
+    return follows and len(group) + len(other) <= _MOST_JOINED
 
 
-def _hit(document: Outline, text: str, group: Sequence[Found], score: float) -> Hit:
+def _hit(document: Outline, text: str, group: Sequence[Found], score: float, also: tuple[Place, ...]) -> Hit:
     first = group[0]
     similarities = [found.similarity for found in group if found.similarity is not None]
     return Hit(
@@ -154,8 +240,11 @@ def _hit(document: Outline, text: str, group: Sequence[Found], score: float) -> 
         page=first.page,
         headings=first.headings,
         start=first.start,
-        end=group[-1].end,
+        end=max(found.end for found in group),
         text=text,
         score=round(score, 6),
         similarity=max(similarities) if similarities else None,
+        also=also,
+        box=enclosing([found.box for found in group]),
+        metadata=parsed_metadata(document.metadata),
     )

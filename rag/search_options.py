@@ -16,6 +16,22 @@ class Mode(StrEnum):
     WORDS = "words"
 
 
+class Rerank(StrEnum):
+    """Who judges the best passages once more."""
+
+    OFF = "off"
+    LLM = "llm"
+    CROSS = "cross"
+
+
+class Expand(StrEnum):
+    """Which other questions are searched for besides."""
+
+    OFF = "off"
+    VARIANTS = "variants"
+    PARTS = "parts"
+
+
 class SearchKeywords(TypedDict, total=False):
     """The fields of SearchOptions as keyword arguments; None stands for the default."""
 
@@ -25,6 +41,10 @@ class SearchKeywords(TypedDict, total=False):
     vector_weight: float | None
     where: str | None
     paths: Sequence[str] | None
+    diversity: float | None
+    rerank: Rerank | str | None
+    rerank_weight: float | None
+    expand: Expand | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +54,12 @@ class SearchOptions:
     `limit` is how many passages there are at most, `mode` which searches take part. A passage that scores less than
     `floor` times what the best one does is left out. `vector_weight`, from 0 to 1, is the vector's part in the fusion
     of both searches; the words have the rest. `where` is a filter in the language of `rag.where`, `paths` are globs on
-    sources as `rag.paths` reads them; only what both select is searched.
+    sources as `rag.paths` reads them; only what both select is searched. `diversity`, from 0 to 1, is how much it
+    counts against a passage that it resembles those before it.
+
+    `rerank` has the best candidates judged once more, by the chat model or by the cross-encoder of the settings;
+    `rerank_weight`, from 0 to 1, is the judge's part in their scores. `expand` has the chat model write other questions
+    to search for besides.
     """
 
     limit: int
@@ -43,16 +68,26 @@ class SearchOptions:
     vector_weight: float = 0.4
     where: str = ""
     paths: Sequence[str] = ()
+    diversity: float = 0.0
+    rerank: Rerank = Rerank.OFF
+    rerank_weight: float = 0.4
+    expand: Expand = Expand.OFF
 
     def __post_init__(self) -> None:
-        """Take a mode by its name. Raises UsageProblem where a value cannot be."""
+        """Take choices by their names. Raises UsageProblem where a value cannot be."""
         if self.limit < 1:
             raise errors.UsageProblem(f"A search for {self.limit} passages finds none; the least is 1.")
-        if self.mode not in tuple(Mode):
-            raise errors.UsageProblem(f"{self.mode!r} is none of {', '.join(Mode)}.")
-        object.__setattr__(self, "mode", Mode(self.mode))
+        for name, kind in (("mode", Mode), ("rerank", Rerank), ("expand", Expand)):
+            given = getattr(self, name)
+            if given not in tuple(kind):
+                raise errors.UsageProblem(f"{given!r} is none of {', '.join(kind)}.")
+            object.__setattr__(self, name, kind(given))
         if not 0 <= self.floor <= 1:
             raise errors.UsageProblem(f"The floor {self.floor} is not between 0 and 1.")
         if not 0 <= self.vector_weight <= 1:
             raise errors.UsageProblem(f"The vector's weight {self.vector_weight} is not between 0 and 1.")
+        if not 0 <= self.rerank_weight <= 1:
+            raise errors.UsageProblem(f"The reranker's weight {self.rerank_weight} is not between 0 and 1.")
         object.__setattr__(self, "paths", (self.paths,) if isinstance(self.paths, str) else tuple(self.paths))
+        if not 0 <= self.diversity <= 1:
+            raise errors.UsageProblem(f"The diversity {self.diversity} is not between 0 and 1.")

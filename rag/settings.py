@@ -34,6 +34,9 @@ class Settings:
     answer_tokens: int = 512  # room kept for the answer, reasoning included
     temperature: float = 0.0
     top_k: int = 6  # passages that a search returns and an answer is made from
+    rerank: str = "off"  # who judges what was found once more: llm, the chat model, or cross, the model of `reranker`
+    rerank_s: float = 20.0  # what reranking, and the rewriting of a question, may take before it is not waited for
+    reranker: str | None = None  # a cross-encoder: the folder with its model.onnx and tokenizer.json
     chunk_tokens: int = 200  # longest chunk, in tokens of cl100k_base
     embed_batch: int = 32  # texts a request; 32 to 64 measured best on LM Studio
     timeout_s: float = 300.0  # one request, with the loading of a model inside it
@@ -61,6 +64,9 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "answer_tokens": ("RAG_ANSWER_TOKENS",),
     "temperature": ("RAG_TEMPERATURE",),
     "top_k": ("RAG_TOP_K",),
+    "rerank": ("RAG_RERANK",),
+    "rerank_s": ("RAG_RERANK_S",),
+    "reranker": ("RAG_RERANKER",),
     "chunk_tokens": ("RAG_CHUNK_TOKENS",),
     "embed_batch": ("RAG_EMBED_BATCH",),
     "timeout_s": ("RAG_TIMEOUT_S",),
@@ -73,6 +79,7 @@ _SMALLEST = {
     "answer_tokens": 16,
     "temperature": 0,
     "top_k": 1,
+    "rerank_s": 0,
     "chunk_tokens": 32,
     "embed_batch": 1,
     "timeout_s": 1,

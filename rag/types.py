@@ -1,15 +1,31 @@
 """The values that pass between the rooms: frozen, and each able to say where it comes from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rag.display import printable
+from rag.display import one_line, printable
 from rag.display_html import html_frame, html_note, html_passage, html_source, html_text
 from rag.display_markdown import markdown_line, markdown_source, markdown_text
 
+_PLACES_SHOWN = 3
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom on a page, in points from its top left corner
+
+
+def enclosing(boxes: Sequence[Box | None]) -> Box | None:
+    """The smallest box that holds all of them, None where there are none or one is not known."""
+    known = [box for box in boxes if box is not None]
+    if not known or len(known) < len(boxes):
+        return None
+    lefts, tops, rights, bottoms = zip(*known, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def location(source: str, page: int | None) -> str:
+    """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
+    return f"{source} p. {page}" if page else source
 
 
 class Kind(StrEnum):
@@ -82,11 +98,35 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a passage stands: `page` counts from 1, `start` and `end` are offsets into the document's text."""
+
+    source: str
+    page: int | None
+    start: int
+    end: int
+
+    @property
+    def location(self) -> str:
+        """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
+        return location(self.source, self.page)
+
+
+def also_in(places: Sequence[Place]) -> str:
+    """Where a passage stands again, on one line: `also in: manual-2024.pdf p. 3, faq.html and 4 more`."""
+    locations = list(dict.fromkeys(one_line(place.location) for place in places))
+    more = f" and {len(locations) - _PLACES_SHOWN} more" if len(locations) > _PLACES_SHOWN else ""
+    return f"also in: {', '.join(locations[:_PLACES_SHOWN])}{more}"
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A contiguous slice of a document that a search found, best first in a list of hits.
 
     `score` lies between 0 and 1 and compares hits of one search only. `similarity` is the cosine between question
-    and passage, None where no vector search took place.
+    and passage, None where no vector search took place. `also` is where the passage, or a good part of it, stands again
+    in the same words. `box` is where on `page` it stands, None where the format does not say; `metadata` is the
+    document's.
     """
 
     source: str
@@ -99,16 +139,19 @@ class Hit:
     text: str
     score: float
     similarity: float | None = None
+    also: tuple[Place, ...] = ()
+    box: Box | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def location(self) -> str:
         """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
-        return f"{self.source} p. {self.page}" if self.page else self.source
+        return location(self.source, self.page)
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of a hit in `rag search --json` and `rag ask --json`, which scripts may rely on."""
         values = asdict(self)
-        names = ("source", "page", "headings", "start", "end", "text", "score", "similarity")
+        names = ("source", "page", "headings", "start", "end", "text", "score", "similarity", "also", "box", "metadata")
         return {name: values[name] for name in names}
 
     def _repr_html_(self) -> str:
@@ -116,8 +159,8 @@ class Hit:
         return html_frame([self._unfolding(unfolded=True)])
 
     def _unfolding(self, *, unfolded: bool = False) -> str:
-        notes = [_path(self.headings), f"score {self.score:.2f}"]
-        return html_source(self.location, "", list(filter(None, notes)), html_passage(self.text), unfolded=unfolded)
+        notes = [*_notes(self.headings, self.box, self.also), f"score {self.score:.2f}"]
+        return html_source(self.location, "", notes, html_passage(self.text), unfolded=unfolded)
 
 
 STALE = "stale: its file changed or is gone"
@@ -136,7 +179,8 @@ class Citation:
     """The evidence for one or more sentences of an answer: `quote` is the document's text from `start` to `end`.
 
     `n` is the number in the answer's `[n]` markers, from 1. `stale` is True where the file changed or vanished after
-    it was indexed, None where that cannot be known.
+    it was indexed, None where that cannot be known. `also` is where the same words stand again, `box` where on `page`
+    the passage stands that holds them, None where the format does not say.
     """
 
     n: int
@@ -148,11 +192,13 @@ class Citation:
     quote: str
     status: CitationStatus
     stale: bool | None = None
+    also: tuple[Place, ...] = ()
+    box: Box | None = None
 
     @property
     def location(self) -> str:
         """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
-        return f"{self.source} p. {self.page}" if self.page else self.source
+        return location(self.source, self.page)
 
     @property
     def standing(self) -> str:
@@ -196,6 +242,8 @@ class Answer:
                     "quote": c.quote,
                     "status": c.status.value,
                     "stale": c.stale,
+                    "also": [asdict(place) for place in c.also],
+                    "box": c.box,
                 }
                 for c in self.citations
             ],
@@ -212,7 +260,7 @@ class Answer:
             parts.append(f"*{markdown_line(self.reason)}*")
         if self.citations:
             sources = (
-                markdown_source(c.n, f"{c.location} ({c.standing})", list(filter(None, [_path(c.headings)])), c.quote)
+                markdown_source(c.n, f"{c.location} ({c.standing})", _notes(c.headings, None, c.also), c.quote)
                 for c in self.citations
             )
             parts.append("\n".join(sources))
@@ -239,7 +287,7 @@ class Answer:
                 parts.append(html_note("Nearest passages:"))
             parts += [hit._unfolding() for hit in self.hits]
         parts += [
-            html_source(f"[{c.n}] {c.location}", c.standing, list(filter(None, [_path(c.headings)])), self._place(c))
+            html_source(f"[{c.n}] {c.location}", c.standing, _notes(c.headings, c.box, c.also), self._place(c))
             for c in self.citations
         ]
         return html_frame(parts)
@@ -253,5 +301,10 @@ class Answer:
         return html_passage(citation.quote, 0, len(citation.quote))
 
 
-def _path(headings: Sequence[str]) -> str:
-    return " > ".join(headings)
+def _notes(headings: Sequence[str], box: Box | None, also: Sequence[Place]) -> list[str]:
+    """What is known of a place beyond its page, a line each."""
+    notes = [" > ".join(headings)] if headings else []
+    if box:
+        left, top, right, bottom = box
+        notes.append(f"on the page from {left:.0f}, {top:.0f} to {right:.0f}, {bottom:.0f} points from its top left")
+    return [*notes, also_in(also)] if also else notes

@@ -35,6 +35,7 @@ class Stage(StrEnum):
     READING = "reading"
     FILTER = "filter"
     SEARCH = "search"
+    COPY = "copy"
     FLOOR = "floor"
     LIMIT = "limit"
     CONTEXT = "context"
@@ -171,6 +172,8 @@ def _read(
     found = choice.found
     places = {chunk.id: Rank(at, round(score, 6)) for at, (chunk, score) in enumerate(found.ranked, 1)}
     shown = {each.id: Rank(at, score) for at, (group, score) in enumerate(choice.groups, 1) for each in group}
+    repeats = {copy.id: each for each, copies in choice.copies.items() for copy in copies}
+    shown |= {id_: shown[each] for id_, each in repeats.items() if each in shown}
     chunk = min(chunks, key=lambda each: _order(each.id, shown, places, near, worded))
     fused = places.get(chunk.id)
     begun = replace(begun, passage=chunk, vector=near.get(chunk.id), words=worded.get(chunk.id), fused=fused)
@@ -179,11 +182,14 @@ def _read(
     if fused is None:
         return _not_found(begun, search, found, chunk.id)
     begun = _kept(begun, Stage.SEARCH, f"number {fused.rank} of {len(found.ranked)} that the searches found")
-    at = _group_of(chunk.id, choice.groups)
+    stands = repeats.get(chunk.id, chunk.id)
+    if stands != chunk.id:
+        begun = _kept(begun, Stage.COPY, "another passage says the same and stands for both: `also in` names this one")
+    at = _group_of(stands, choice.groups)
     if at is None:
-        return _left_out(begun, search, found.ranked[0][1], chunk.id, fused.score)
+        return _left_out(begun, search, found.ranked[0][1], stands, places[stands].score)
     begun = _kept(begun, Stage.FLOOR, _above(options))
-    begun = _kept(begun, Stage.LIMIT, _standing(chunk.id, at, choice.groups))
+    begun = _kept(begun, Stage.LIMIT, _standing(stands, at, choice.groups))
     begun = replace(begun, shown_as=at + 1, advice="Nothing was lost.")
     return _packed(begun, search, choice, chunk) if answer else begun
 
@@ -282,7 +288,7 @@ def _standing(id_: str, at: int, groups: Sequence[Group]) -> str:
 def _packed(begun: Explanation, search: _Search, choice: Choice, chunk: Passage) -> Explanation:
     """Whether the passage fits into the chat model's context."""
     base, question = search.base, search.question
-    passages = hits(base.store, choice.groups)
+    passages = hits(base.store, choice.groups, choice.copies)
     try:
         room = room_for(question, passages, base.chat_model, answer_tokens=base.settings.answer_tokens)
     except errors.ServerError as exc:

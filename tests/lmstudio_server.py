@@ -8,9 +8,10 @@ import json
 import re
 import socket
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -78,9 +79,13 @@ class FakeLMStudio:
         """Answer the next request to a path with an error, after an instance has gone if one is named."""
         self.instead[path].append((status, {"error": error}, unload))
 
-    def stream(self, *events: str | None) -> None:
-        """Answer the next chat with these events, raw; None breaks the connection."""
+    def stream(self, *events: str | float | None) -> None:
+        """Answer the next chat with these events, raw; None breaks the connection, a number is seconds of silence."""
         self.instead["/v1/chat/completions"].append(events)
+
+    def say(self, text: str, finish: str = "stop") -> None:
+        """Answer the next chat with this text."""
+        self.stream(chunk_of(CHAT, text), chunk_of(CHAT, "", finish), "data: [DONE]\n\n")
 
 
 def words(text: str) -> list[str]:
@@ -145,6 +150,10 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
             self.wfile.write(content)
 
         def _stream(self, events: Any) -> None:
+            with suppress(ConnectionError):  # a client that waits no longer
+                self._streamed(events)
+
+        def _streamed(self, events: Any) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Transfer-Encoding", "chunked")
@@ -154,6 +163,9 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
                     self.close_connection = True
                     self.connection.close()
                     return
+                if isinstance(event, float):
+                    time.sleep(event)
+                    continue
                 data = event.encode()
                 self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.write(b"0\r\n\r\n")
@@ -170,7 +182,8 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
         server.shutdown()
         thread.join()
         for connection in list(open_):  # kept alive, they would be answered still
-            connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # its client was faster
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _get(state: FakeLMStudio, path: str) -> tuple[int, Any]:

@@ -12,19 +12,23 @@ ROOT = Path(__file__).parent.parent
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
 rag.errors
-rag.display rag.display_markdown rag.display_html rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.metrics rag.datasets rag.search_options
-rag.where rag.matching rag.paths
+rag.display rag.display_markdown rag.display_html
+rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.metrics rag.datasets rag.search_options
+rag.where rag.matching rag.paths rag.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency rag.lmstudio.batches
-rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.agent rag.lmstudio.client
+rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.formed rag.lmstudio.agent
+rag.lmstudio.client
 rag.store.names rag.store.schema rag.select rag.store.lance rag.store.tables rag.store.journal rag.store.vectors
 rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
-rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.retrieve rag.identity
+rag.store.adapter_file
+rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.duplicates rag.diversity
+rag.retrieve rag.identity rag.rerank rag.rewrite rag.cross_encoder
 rag.answer
 rag.knowledge_base
 rag.rebuild
-rag.doctor rag.display_answer rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter rag.question_maker
-rag.naming rag.why
+rag.doctor rag.display_answer rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter
+rag.question_maker rag.naming rag.why rag.adapting
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
@@ -43,7 +47,7 @@ ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
 rag.cli.questions rag.cli.why rag.cli.documents rag.cli.versions rag.cli.rebuild rag.cli.models rag.cli.engine
-rag.cli.demo rag.cli.evaluate rag.cli.eval_make rag.cli.app
+rag.cli.demo rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it
@@ -77,6 +81,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "orjson": ("rag.lmstudio", "ingest.frames"),
     "chardet": "ingest.formats.text",
     "pylatexenc": "ingest.formats.tex",
+    "onnxruntime": "rag.cross_encoder",
+    "tokenizers": "rag.cross_encoder",
     "xllamacpp": "rag.engine.worker",
     "huggingface_hub": "rag.engine.hub",
     "mcp": "rag.engine.integrations",

@@ -12,6 +12,7 @@ import rag.cli.engine as engine
 import rag.cli.models as models
 import rag.cli.questions as questions
 import rag.cli.versions as versions
+from rag.cli.adapt import adapt
 from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
 from rag.cli.demo import demo
 from rag.cli.eval_make import make
@@ -73,6 +74,7 @@ app.command()(demo)
 app.command("eval")(evaluate)
 app.command(epilog=EXIT_CODES)(rebuild)
 app.command("eval make")(make)
+app.command()(adapt)
 
 
 def _version(wanted: bool) -> None:

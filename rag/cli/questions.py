@@ -29,6 +29,24 @@ LimitOption = Annotated[
     int | None, typer.Option("-n", "--limit", min=1, help="How many passages (default: 6).", show_default=False)
 ]
 ModeOption = Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")]
+DiversityOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="How much passages should differ from one another: 0 to 1.", show_default=False),
+]
+RerankOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Judge the best passages once more: by llm, the chat model, or cross, the model of $RAG_RERANKER, or off.",
+        show_default=False,
+    ),
+]
+ExpandOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Have the chat model ask in other words (variants), or for the parts of the question (parts), besides.",
+        show_default=False,
+    ),
+]
 ChatModelOption = Annotated[
     str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
 ]
@@ -41,6 +59,9 @@ def ask(
     limit: LimitOption = None,
     where: WhereOption = None,
     path: PathOption = None,
+    diversity: DiversityOption = None,
+    rerank: RerankOption = None,
+    expand: ExpandOption = None,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
@@ -53,7 +74,9 @@ def ask(
     """
     if json and markdown:
         raise typer.BadParameter("choose one of --json and --markdown.", param_hint="--markdown")
-    how = SearchKeywords(limit=limit, where=all_of(where or ()), paths=path or ())
+    how = SearchKeywords(
+        limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, rerank=rerank, expand=expand
+    )
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
             print_json(base.ask(_read(question), **how).to_dict())
@@ -71,6 +94,10 @@ def search(
     where: WhereOption = None,
     path: PathOption = None,
     mode: ModeOption = "hybrid",
+    diversity: DiversityOption = None,
+    rerank: RerankOption = None,
+    expand: ExpandOption = None,
+    model: ChatModelOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the passages that best fit a question.
@@ -79,16 +106,25 @@ def search(
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
-    with knowledge_base(kb, at) as base:
-        hits = base.search(_read(question), limit=limit, mode=mode, where=all_of(where or ()), paths=path or ())
-    if json:
-        print_json({"hits": [hit.to_dict() for hit in hits]})
-        return
-    from rag.display_answer import print_hits
+    how = SearchKeywords(
+        limit=limit,
+        where=all_of(where or ()),
+        paths=path or (),
+        mode=mode,
+        diversity=diversity,
+        rerank=rerank,
+        expand=expand,
+    )
+    with knowledge_base(kb, at, chat_model=model) as base:
+        hits = base.search(_read(question), **how)
+        if json:
+            print_json({"hits": [hit.to_dict() for hit in hits]})
+            return
+        from rag.display_answer import print_hits
 
-    if not hits:
-        print("Nothing found.")
-    print_hits(console(), hits, base.file_of)
+        if not hits:
+            print("Nothing found.")
+        print_hits(console(), hits, base.file_of)
 
 
 def print_streamed(base: "KnowledgeBase", question: str, **how: Unpack[SearchKeywords]) -> Answer:

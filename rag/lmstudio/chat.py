@@ -96,12 +96,14 @@ class ChatModel:
         tools: Sequence[Mapping[str, Any]] = (),
         tool_choice: str = "auto",
         response_format: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
     ) -> Iterator[Delta]:
         """The answer in pieces. Raises ContextOverflow, or another ServerError, also in the middle of a stream.
 
         A model that is lost is loaded again, once, and asked again: what it has said is not said twice as long as it
         says the same, and a Delta with `again` tells where it does not. `tools` and `response_format` have OpenAI's
-        form; LM Studio takes only words as `tool_choice`: auto, none, required.
+        form; LM Studio takes only words as `tool_choice`: auto, none, required. Raises OutOfTime where the server is
+        silent for `timeout_s`, if not for that of the settings.
         """
         body: dict[str, Any] = {
             "messages": list(messages),
@@ -112,6 +114,8 @@ class ChatModel:
             body |= {"tools": list(tools), "tool_choice": tool_choice}
         if response_format is not None:
             body["response_format"] = response_format
+        if timeout_s is not None:
+            body["timeout"] = timeout_s  # the client's own word; it is not sent
         said = ""
         with self._resident.busy():
             deltas = self._resident.using(lambda loaded: self._begun(loaded, body))

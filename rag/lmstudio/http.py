@@ -176,10 +176,7 @@ class Connection:
         except httpx2.ConnectError as exc:
             raise self._unreachable() from exc
         except httpx2.TimeoutException as exc:
-            raise errors.ServerError(
-                f"{self.base} did not answer within {self.settings.timeout_s:g} s. "
-                "Is it busy? RAG_TIMEOUT_S raises the limit."
-            ) from exc
+            raise errors.OutOfTime(self._silent()) from exc
         except httpx2.TransportError as exc:
             raise errors.ModelGone(f"{self.base} closed the connection in the middle of an answer: {exc}") from exc
 
@@ -205,7 +202,7 @@ class Connection:
                 body = exc.response.text
             return error_in(exc.status_code, body) or errors.ServerError(str(exc))
         if isinstance(exc, openai.APITimeoutError):
-            return errors.ServerError(f"{self.base} did not answer within {self.settings.timeout_s:g} s.")
+            return errors.OutOfTime(self._silent())
         if isinstance(exc, openai.APIConnectionError):
             if isinstance(exc.__cause__, httpx2.ConnectError):
                 return self._unreachable()
@@ -215,6 +212,10 @@ class Connection:
         if isinstance(exc, openai.APIError):  # `event: error` within a stream
             return error_in(400, {"error": exc.body or str(exc)}) or errors.ServerError(str(exc))
         return errors.BadReply(f"{self.base}: {exc}")
+
+    def _silent(self) -> str:
+        limit = f"RAG_TIMEOUT_S, {self.settings.timeout_s:g} now, raises the limit"
+        return f"{self.base} did not answer in time. Is it busy? {limit}."
 
     def _unreachable(self) -> errors.ServerUnreachable:
         return errors.ServerUnreachable(

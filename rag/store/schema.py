@@ -83,7 +83,13 @@ class DocumentRow:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> "DocumentRow":
         """The row that the table holds."""
-        return cls(**{**values, "metadata": json.loads(values["metadata"]) if values["metadata"] else {}})
+        return cls(**{**values, "metadata": parsed_metadata(values["metadata"])})
+
+
+def parsed_metadata(stored: str) -> dict[str, str]:
+    """A document's metadata out of what its row holds."""
+    metadata: dict[str, str] = json.loads(stored) if stored else {}
+    return metadata
 
 
 DOCUMENTS = pa.schema(

@@ -105,10 +105,25 @@ def words_query(store: Store, question: str) -> Any:
     return store.chunks_table.search(match(words, "words"), query_type="fts") if words else None
 
 
+def chunk_vectors(store: Store, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+    """The unit vectors of some chunks, by id; those that are not there any more are left out."""
+    if not chunk_ids:
+        return {}
+    with store_errors(store.path):
+        table = (
+            store.chunks_table.search()
+            .where(col("id").isin(sorted(set(chunk_ids))))
+            .select(["id", "vector"])
+            .to_arrow()
+        )
+    vectors = np.array(table["vector"].to_pylist(), np.float32)
+    return dict(zip(table["id"].to_pylist(), vectors, strict=True))
+
+
 def passages(store: Store, groups: Sequence[Sequence[Found]]) -> list[tuple[Outline, str] | None]:
     """The document and the text of each group of neighbouring chunks, all that stands between them included.
 
-    The text is the slice of the document's from the first chunk's start to the last one's end; it is fetched only
+    The text is the slice of the document's from the first chunk's start to the farthest end; it is fetched only
     where chunks do not lie end to end. None where the document was replaced since the search.
     """
     whole = store.texts(
@@ -121,7 +136,7 @@ def passages(store: Store, groups: Sequence[Sequence[Found]]) -> list[tuple[Outl
         if outline is None or outline.revision != first.revision:
             found.append(None)
         elif first.document_id in whole:
-            found.append((outline, whole[first.document_id][first.start : group[-1].end]))
+            found.append((outline, whole[first.document_id][first.start : max(part.end for part in group)]))
         else:
             found.append((outline, "".join(part.text for part in group)))
     return found

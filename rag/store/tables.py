@@ -47,6 +47,7 @@ class Outline(NamedTuple):
     source: str
     title: str
     language: str
+    metadata: str  # as it is stored
     row: int
 
 
@@ -167,7 +168,7 @@ class Store:
         with store_errors(self.path):
             known = self._known_now()
             if known.outlines is None:
-                names = ["revision", "source", "title", "language"]
+                names = ["revision", "source", "title", "language", "metadata"]
                 table = self.documents_table.search().with_row_id(True).select(["id", *names]).to_arrow()
                 columns = (table[name].to_pylist() for name in (*names, "_rowid"))
                 outlines = dict(zip(table["id"].to_pylist(), map(Outline, *columns), strict=True))
