@@ -57,7 +57,7 @@ def html_table(rows: Iterable[tuple[str, object]]) -> str:
         f'<tr><th scope="row" {cell}>{_escaped(name)}</th><td {cell}>{_escaped(str(value))}</td></tr>'
         for name, value in rows
     )
-    return f"<table><tbody>{body}</tbody></table>"
+    return f'<table style="color:inherit"><tbody>{body}</tbody></table>'
 
 
 def html_list(title: str, items: Iterable[str]) -> str:
