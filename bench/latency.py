@@ -25,8 +25,8 @@ import numpy.typing as npt
 import psutil
 
 from bench.record import record
-from rag.retrieve import retrieve
-from rag.search_options import SearchOptions
+from rag.search.options import SearchOptions
+from rag.search.retrieve import retrieve
 from rag.store.lance import MatchQuery
 from rag.store.names import digest, revision_of
 from rag.store.schema import DocumentRow, Identity
@@ -55,8 +55,8 @@ import json, time
 began = time.perf_counter()
 import numpy as np
 from rag.knowledge_base import KnowledgeBase
-from rag.retrieve import retrieve
-from rag.search_options import SearchOptions
+from rag.search.retrieve import retrieve
+from rag.search.options import SearchOptions
 imported = time.perf_counter()
 store = KnowledgeBase({path!r}).store
 opened = time.perf_counter()

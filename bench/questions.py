@@ -13,10 +13,10 @@ from typing import Any
 from bench.record import record
 from ingest.pipeline import ingest
 from rag.cli.demo import MODELS
-from rag.datasets import read_questions
-from rag.evaluate import answer_scores, answered
+from rag.evaluation.answers import answer_scores, answered
+from rag.evaluation.datasets import read_questions
+from rag.evaluation.retrieval import WAYS, own_queries, way_scores
 from rag.knowledge_base import KnowledgeBase
-from rag.retrieval_eval import WAYS, own_queries, way_scores
 from rag.settings import load_settings
 
 DATA = Path(__file__).parents[1] / "data"

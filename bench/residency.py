@@ -19,8 +19,8 @@ import httpx2
 
 from bench.record import record
 from ingest.pipeline import ingest
-from rag.datasets import read_questions
 from rag.engine import launch
+from rag.evaluation.datasets import read_questions
 from rag.knowledge_base import KnowledgeBase
 from rag.settings import Settings
 

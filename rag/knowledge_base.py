@@ -12,18 +12,18 @@ import rag.errors as errors
 from rag.display import human_bytes
 from rag.display_html import html_frame, html_table
 from rag.lmstudio.http import Notify, log_notice
-from rag.search_options import Expand, Mode, Rerank, SearchKeywords, SearchOptions
+from rag.search.options import Expand, Mode, Rerank, SearchKeywords, SearchOptions
 from rag.settings import Settings, load_settings
 from rag.types import Answer, Citation, Hit
 
 if TYPE_CHECKING:
     from rag.answer import Event
-    from rag.cross_encoder import CrossEncoder
     from rag.lmstudio.chat import ChatModel
     from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
     from rag.lmstudio.residency import LoadedModel
-    from rag.retrieve import Judge
-    from rag.select import Selection
+    from rag.search.cross_encoder import CrossEncoder
+    from rag.search.fusion import Judge
+    from rag.search.select import Selection
     from rag.store.schema import DocumentRow, Identity, Origin
     from rag.store.search import Found
     from rag.store.tables import Store
@@ -162,7 +162,7 @@ class KnowledgeBase:
     @cached_property
     def cross_encoder(self) -> "CrossEncoder":
         """What `rerank="cross"` judges with. Raises UsageProblem where the settings name none, or none that works."""
-        from rag.cross_encoder import CrossEncoder
+        from rag.search.cross_encoder import CrossEncoder
 
         if not self.settings.reranker:
             raise errors.UsageProblem(
@@ -194,7 +194,7 @@ class KnowledgeBase:
 
     def selection(self, options: SearchOptions) -> "Selection | None":
         """What the filters of the options select; None where they have none. Raises UsageProblem."""
-        from rag.select import select
+        from rag.search.select import select
 
         if not options.where and not options.paths:
             return None  # without reading what a search without filters has no use for
@@ -206,7 +206,7 @@ class KnowledgeBase:
         return selection is not None and not held(self.store, selection)
 
     def _retrieved(self, question: str, options: SearchOptions, selection: "Selection | None") -> list[Hit]:
-        from rag.retrieve import retrieve
+        from rag.search.retrieve import retrieve
 
         store = self.store
         other, judge = self._other_questions(question, options), self._judge(question, options.rerank)
@@ -215,7 +215,7 @@ class KnowledgeBase:
             try:
                 vector = self._query_vector(question, made_with) if options.mode is not Mode.WORDS else None
                 asked = other and vector is not None
-                vectors = self.embedder.embed_together((), other) if asked else [None] * len(other)
+                vectors = map(self._adapted, self.embedder.embed_together((), other)) if asked else [None] * len(other)
                 others = list(zip(other, vectors, strict=True))
                 hits = retrieve(store, question, vector, options, selection, others=others, judge=judge)
             except errors.KnowledgeBaseError:
@@ -240,6 +240,9 @@ class KnowledgeBase:
         else:
             vector = question_vector(self.path, made_with, embedder, question)
             self._checked = (made_with, embedder.model)
+        return self._adapted(vector)
+
+    def _adapted(self, vector: "FloatVector") -> "FloatVector":
         return vector if self._adapter is None else self._adapter @ vector
 
     @cached_property
@@ -259,7 +262,7 @@ class KnowledgeBase:
         """What is searched for besides the question."""
         if options.expand is Expand.OFF:
             return []
-        from rag.rewrite import parts, variants
+        from rag.search.rewrite import parts, variants
 
         rewrite = variants if options.expand is Expand.VARIANTS else parts
         others = rewrite(question, self.chat_model, seconds=self.settings.rerank_s, notify=self.notify)
@@ -269,7 +272,7 @@ class KnowledgeBase:
         """What gives the best candidates their marks."""
         if rerank is Rerank.OFF:
             return None
-        from rag.rerank import relevance
+        from rag.search.rerank import relevance
 
         def judge(found: "Sequence[Found]") -> list[float | None]:
             outlines = self.store.outlines()
@@ -315,7 +318,7 @@ class KnowledgeBase:
 
         A condition on headings or pages selects the documents with a passage that fulfils it. Raises UsageProblem.
         """
-        from rag.select import select
+        from rag.search.select import select
         from rag.store.within import held
 
         rows = self._rows()
@@ -411,7 +414,7 @@ class KnowledgeBase:
 
     def _with_copies(self, citation: Citation) -> Citation:
         """A citation that says where its quote stands again, of the places where its passage or a part of it does."""
-        from rag.duplicates import quoted_again
+        from rag.search.duplicates import quoted_again
 
         again = [quoted_again(citation.quote, self.text(place.source), place) for place in citation.also]
         return replace(citation, also=tuple(place for place in again if place is not None))

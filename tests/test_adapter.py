@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from test_cli import run
 
 import rag.errors as errors
-from rag.adapter import adapted, discounted, learn, rotation
-from rag.adapting import Figures, Trial, lessons, taught_turn, trial
-from rag.datasets import Question, read_questions
+from rag.evaluation.adapting import Figures, Trial, lessons, taught_turn, trial
+from rag.evaluation.datasets import Question, read_questions
 from rag.knowledge_base import KnowledgeBase
+from rag.search.adapter import adapted, discounted, learn, rotation
 from rag.store.adapter_file import load_adapter, remove_adapter, save_adapter
 from rag.store.schema import Identity
 

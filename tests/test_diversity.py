@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.diversity import diverse
+from rag.search.diversity import diverse
 from rag.store.search import Found
 
 

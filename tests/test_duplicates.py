@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ingest.pipeline import ingest
-from rag.duplicates import distinct, places, quoted_again
 from rag.knowledge_base import KnowledgeBase
-from rag.retrieve import retrieve
-from rag.search_options import SearchOptions
+from rag.search.duplicates import distinct, places, quoted_again
+from rag.search.options import SearchOptions
+from rag.search.retrieve import retrieve
 from rag.store.names import digest, revision_of
 from rag.store.schema import DocumentRow, Identity
 from rag.store.search import Found

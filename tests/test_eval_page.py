@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import pytest
 from lxml import html
 
-from rag.datasets import GOLD, Query
-from rag.eval_page import page
-from rag.metrics import interval
-from rag.retrieval_eval import QueryScore, WayScores, differences
+from rag.evaluation.datasets import GOLD, Query
+from rag.evaluation.metrics import interval
+from rag.evaluation.page import page
+from rag.evaluation.retrieval import QueryScore, WayScores, differences
 from rag.types import Hit
 
 HOSTILE = '</style><script src="http://evil.example">"\'&</script>\x1b]0;x\x07\u202e'

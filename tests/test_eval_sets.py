@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import rag.errors as errors
 from rag.cli.app import app
-from rag.datasets import read_dataset
-from rag.metrics import Range, interval, ndcg, recall, reciprocal_rank, span_score
+from rag.evaluation.datasets import read_dataset
+from rag.evaluation.metrics import Range, interval, ndcg, recall, reciprocal_rank, span_score
 
 GAINS = {"a": 1.0, "b": 1.0, "c": 0.0}
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 import rag.errors as errors
-from rag.datasets import Question, read_questions
-from rag.evaluate import answer_scores
-from rag.gold import gold_spans
+from rag.evaluation.answers import answer_scores
+from rag.evaluation.datasets import Question, read_questions
+from rag.evaluation.gold import gold_spans
+from rag.evaluation.retrieval import differences, own_queries, sampled, way_scores
 from rag.knowledge_base import KnowledgeBase
-from rag.retrieval_eval import differences, own_queries, sampled, way_scores
 from rag.types import Answer, Citation, CitationStatus, Hit
 
 QUESTIONS = Path(__file__).parents[1] / "data" / "questions.jsonl"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.retrieve import fused
+from rag.search.fusion import fused
 from rag.store.search import Found
 
 

@@ -13,22 +13,26 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors
 rag.display rag.display_markdown rag.display_html
-rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.metrics rag.datasets rag.search_options
-rag.where rag.matching rag.paths rag.adapter
+rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.evaluation.metrics
+rag.evaluation.datasets rag.search.options
+rag.search.where rag.search.matching rag.search.paths rag.search.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency rag.lmstudio.batches
 rag.lmstudio.embeddings rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.formed rag.lmstudio.agent
 rag.lmstudio.client
-rag.store.names rag.store.schema rag.select rag.store.lance rag.store.tables rag.store.journal rag.store.vectors
+rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
+rag.store.vectors
 rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
 rag.store.adapter_file
-rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.duplicates rag.diversity
-rag.retrieve rag.identity rag.rerank rag.rewrite rag.cross_encoder
+rag.wording rag.quantities rag.opposites rag.polarity rag.claims rag.evidence rag.cite rag.search.duplicates
+rag.search.diversity
+rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.answer
 rag.knowledge_base
 rag.rebuild
-rag.doctor rag.display_answer rag.gold rag.evaluate rag.retrieval_eval rag.eval_page rag.question_filter
-rag.question_maker rag.naming rag.why rag.adapting
+rag.doctor rag.display_answer rag.evaluation.gold rag.evaluation.answers rag.evaluation.retrieval
+rag.evaluation.page rag.evaluation.question_filter rag.evaluation.question_maker
+rag.search.naming rag.search.why rag.evaluation.adapting
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
@@ -81,8 +85,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "orjson": ("rag.lmstudio", "ingest.frames"),
     "chardet": "ingest.formats.text",
     "pylatexenc": "ingest.formats.tex",
-    "onnxruntime": "rag.cross_encoder",
-    "tokenizers": "rag.cross_encoder",
+    "onnxruntime": "rag.search.cross_encoder",
+    "tokenizers": "rag.search.cross_encoder",
     "xllamacpp": "rag.engine.worker",
     "huggingface_hub": "rag.engine.hub",
     "mcp": "rag.engine.integrations",

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 import rag.errors as errors
 from rag.cli.app import app
-from rag.datasets import read_questions
-from rag.gold import gold_spans
+from rag.evaluation.datasets import read_questions
+from rag.evaluation.gold import gold_spans
+from rag.evaluation.question_filter import place_of, rejection, stands_alone
+from rag.evaluation.question_maker import make_questions, passages
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.client import LMStudio
-from rag.question_filter import place_of, rejection, stands_alone
-from rag.question_maker import make_questions, passages
 from rag.store.names import digest
 from rag.store.schema import DocumentRow, Identity
 from rag.store.tables import Store

@@ -16,11 +16,11 @@ from small_cross_encoder import write_cross_encoder
 
 import rag.errors as errors
 from ingest import ingest
-from rag.cross_encoder import CrossEncoder
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.chat import ChatModel
-from rag.rerank import dealt, relevance
-from rag.retrieve import judged, merged
+from rag.search.cross_encoder import CrossEncoder
+from rag.search.fusion import judged, merged
+from rag.search.rerank import dealt, relevance
 from rag.settings import Settings
 from rag.store.search import Found
 

@@ -1,6 +1,6 @@
 """Joining, with made-up results and no model."""
 
-from rag.retrieve import joined
+from rag.search.retrieve import joined
 from rag.store.search import Found
 
 

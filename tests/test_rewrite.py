@@ -13,7 +13,7 @@ import rag.errors as errors
 from ingest import ingest
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.chat import ChatModel
-from rag.rewrite import faithful, parts, standalone, variants
+from rag.search.rewrite import faithful, parts, standalone, variants
 
 CHATS, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 TURNS = [

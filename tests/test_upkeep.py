@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import IDENTITY, version
 
-from rag.select import Selection
+from rag.search.select import Selection
 from rag.store.names import digest
 from rag.store.schema import Identity
 from rag.store.search import by_vector, by_words

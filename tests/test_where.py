@@ -15,8 +15,9 @@ from test_cli import run
 import rag.store.within as within
 from rag.errors import UsageProblem
 from rag.knowledge_base import KnowledgeBase
-from rag.paths import path_test
-from rag.select import Selection, chunk_test, select
+from rag.search.paths import path_test
+from rag.search.select import Selection, chunk_test, select
+from rag.search.where import And, Comparison, Condition, Not, Operator, Or, all_of, parse
 from rag.store.names import digest, revision_of
 from rag.store.schema import DocumentRow, Identity
 from rag.store.search import Found, by_vector, by_words
@@ -24,7 +25,6 @@ from rag.store.tables import Store
 from rag.store.upkeep import tidy
 from rag.store.write import NewVersion, Writer
 from rag.types import Chunk
-from rag.where import And, Comparison, Condition, Not, Operator, Or, all_of, parse
 
 TODAY = datetime.date(2026, 11, 21)
 

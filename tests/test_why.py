@@ -14,10 +14,10 @@ from ingest.pipeline import ingest
 from rag.cli.why import _unread
 from rag.errors import UsageProblem
 from rag.knowledge_base import KnowledgeBase
+from rag.search.why import Stage, why
 from rag.settings import Settings
 from rag.store.rank import vector_ranks, word_ranks
 from rag.store.search import by_vector, by_words
-from rag.why import Stage, why
 
 BATTERY = "How long is the warranty on the battery?"
 TERMS = "sample/policies/warranty-terms.docx"

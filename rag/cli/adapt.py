@@ -11,8 +11,8 @@ from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rag.adapting import Figures, Lesson, Trial
-    from rag.datasets import Question
+    from rag.evaluation.adapting import Figures, Lesson, Trial
+    from rag.evaluation.datasets import Question
     from rag.knowledge_base import KnowledgeBase
 
 
@@ -54,8 +54,8 @@ def _remove(base: "KnowledgeBase", json: bool) -> None:
 
 
 def _learn(base: "KnowledgeBase", path: Path, force: bool, json: bool) -> None:
-    from rag.adapting import taught_turn
-    from rag.datasets import read_questions
+    from rag.evaluation.adapting import taught_turn
+    from rag.evaluation.datasets import read_questions
     from rag.store.adapter_file import save_adapter
 
     taught, tried = _tried(base, read_questions(path))
@@ -81,7 +81,7 @@ def _tried(base: "KnowledgeBase", questions: "Sequence[Question]") -> "tuple[lis
     """The lessons, and what was learnt from them held against the rest, with progress on stderr."""
     from rich.progress import Progress
 
-    from rag.adapting import lessons, trial
+    from rag.evaluation.adapting import lessons, trial
 
     out = console(stderr=True)
     with Progress(console=out, disable=not out.is_terminal, transient=True) as progress:

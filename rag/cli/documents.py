@@ -17,7 +17,7 @@ from rag.cli.common import (
     notify,
     print_json,
 )
-from rag.where import all_of
+from rag.search.where import all_of
 
 if TYPE_CHECKING:
     from rag.store.schema import DocumentRow

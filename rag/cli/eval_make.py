@@ -15,7 +15,7 @@ from rag.cli.common import DownloadOption, JsonOption, KbOption, TtlOption, cons
 from rag.cli.questions import ChatModelOption
 
 if TYPE_CHECKING:
-    from rag.question_maker import Tried
+    from rag.evaluation.question_maker import Tried
 
 
 def make(
@@ -40,8 +40,8 @@ def make(
 
     Example: rag eval make --kb notes.kb -n 50 -o questions.jsonl
     """
+    from rag.evaluation.question_maker import make_questions
     from rag.lmstudio.client import LMStudio
-    from rag.question_maker import make_questions
 
     made = QuestionFile.open(output.expanduser())
     if made.questions:
@@ -80,7 +80,7 @@ class QuestionFile:
     @classmethod
     def open(cls, path: Path) -> "QuestionFile":
         """The file as an earlier run left it, or nothing yet. Raises UsageProblem where it holds something else."""
-        from rag.datasets import read_questions, read_rows
+        from rag.evaluation.datasets import read_questions, read_rows
 
         if not path.absolute().parent.is_dir():
             raise errors.SourceNotFound(f"There is no folder {path.absolute().parent} to write the questions into.")

@@ -15,10 +15,10 @@ from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowle
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rag.datasets import Query
+    from rag.evaluation.datasets import Query
+    from rag.evaluation.retrieval import Difference, WayScores
     from rag.knowledge_base import KnowledgeBase
-    from rag.retrieval_eval import Difference, WayScores
-    from rag.search_options import SearchKeywords
+    from rag.search.options import SearchKeywords
 
 SHOWN = ("ndcg@10", "recall@3", "recall@5", "recall@20", "mrr", "span_recall", "span_precision", "span_iou")
 
@@ -68,7 +68,7 @@ def evaluate(
 
     Example: rag eval questions.jsonl --kb notes.kb --ablation
     """
-    from rag.retrieval_eval import DEFAULT, WAYS, differences, way_scores
+    from rag.evaluation.retrieval import DEFAULT, WAYS, differences, way_scores
 
     ways = (WAYS if ablation else {DEFAULT: WAYS[DEFAULT]}) | dict(map(_way, with_ or ()))
     before = _figures(baseline) if baseline else {}
@@ -150,8 +150,8 @@ class Subject:
 
 
 def _subject(path: Path, kb: Path | None, most: int | None, *, download: bool | None) -> Subject:
-    from rag.datasets import read_dataset, read_questions
-    from rag.retrieval_eval import judged_names, own_queries, sampled, spanned_names
+    from rag.evaluation.datasets import read_dataset, read_questions
+    from rag.evaluation.retrieval import judged_names, own_queries, sampled, spanned_names
 
     path = path.expanduser()
     if path.is_dir():
@@ -199,7 +199,7 @@ def _made(set_name: str, source: Path, *, download: bool | None) -> "KnowledgeBa
 
 def _way(text: str) -> "tuple[str, SearchKeywords]":
     """A way of searching from `field=value,field=value`, and what it is called: just that."""
-    from rag.search_options import SearchOptions
+    from rag.search.options import SearchOptions
 
     fixed = {"limit", "floor"}  # which the measures set
     known = {field.name for field in fields(SearchOptions)} - fixed
@@ -277,7 +277,7 @@ def _write_page(
     scores: "dict[str, WayScores]",
     against: "dict[str, dict[str, Difference]]",
 ) -> None:
-    from rag.eval_page import page
+    from rag.evaluation.page import page
 
     status = subject.base.store.identity
     text = page(str(subject), f"Embedding model {status.embedding_model}.", scores, against)

@@ -17,9 +17,9 @@ from rag.cli.common import (
     knowledge_base,
     print_json,
 )
-from rag.search_options import SearchKeywords
+from rag.search.options import SearchKeywords
+from rag.search.where import all_of
 from rag.types import Answer
-from rag.where import all_of
 
 if TYPE_CHECKING:
     from rag.knowledge_base import KnowledgeBase

@@ -7,10 +7,10 @@ import typer
 
 from rag.cli.common import AtOption, JsonOption, KbOption, PathOption, WhereOption, console, knowledge_base, print_json
 from rag.cli.questions import LimitOption, ModeOption, QuestionArgument
-from rag.where import all_of
+from rag.search.where import all_of
 
 if TYPE_CHECKING:
-    from rag.why import Explanation
+    from rag.search.why import Explanation
 
 
 def why(
@@ -32,7 +32,7 @@ def why(
 
     Example: rag why "How long is the warranty?" terms.docx --text "covered for five years"
     """
-    from rag.why import why as explained
+    from rag.search.why import why as explained
 
     with knowledge_base(kb, at) as base:
         explanation = explained(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from rag.select import Selection
+from rag.search.select import Selection
 from rag.store.lance import Expr, MatchQuery, col
 from rag.store.tables import Outline, Store, store_errors
 from rag.store.upkeep import coverage

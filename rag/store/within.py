@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from rag.select import Selection, chunk_test
+from rag.search.select import Selection, chunk_test
+from rag.search.where import And, Comparison, Condition, Operator, Or
 from rag.store.lance import Expr, col, lit
 from rag.store.tables import Outline, Store, store_errors
-from rag.where import And, Comparison, Condition, Operator, Or
 
 # An `isin` of a thousand names adds nothing that can be measured to a search, one of thirty thousand doubles its time.
 MOST_NAMES = 5000

@@ -1,29 +1,25 @@
-"""Two searches, one fusion, copies and neighbours merged: plain functions of their arguments."""
+"""Question to passages: two searches, one ranking, copies and neighbours merged. Plain functions of their arguments."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from rag.diversity import diverse
-from rag.duplicates import distinct, places
-from rag.search_options import Mode, SearchOptions
-from rag.select import Selection
+from rag.search.diversity import diverse
+from rag.search.duplicates import distinct, places
+from rag.search.fusion import Judge, fused, judged, merged
+from rag.search.options import Mode, SearchOptions
+from rag.search.select import Selection
 from rag.store.schema import parsed_metadata
 from rag.store.search import Found, by_vector, by_words, chunk_vectors, passages
 from rag.store.tables import Outline, Store
 from rag.types import Hit, Place, enclosing
 
 _LEAST_POOL = 50
-_JUDGED = 20  # candidates that a reranker is shown
-_OTHERS_WEIGHT = 0.5  # of what other questions find; the question itself has 1
 _NEIGHBOURS_SHARE = 0.6  # of the floor: what goes on in the next chunk has fewer of the question's words
 _MOST_JOINED = 3  # chunks that one passage may join: more would push other passages out of the context
-
-Judge = Callable[[Sequence[Found]], Sequence[float | None]]
-"""Gives each candidate, best first, a mark from 0 to 1, or None where it cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ def chosen(
     others: Sequence[tuple[str, npt.NDArray[np.float32] | None]] = (),
     judge: Judge | None = None,
 ) -> Choice:
-    """All that `retrieve` decides; `rag.why` tells of it."""
+    """All that `retrieve` decides; `rag.search.why` tells of it."""
     found = candidates(store, question, vector, options, within)
     ranked = merged(found.ranked, [candidates(store, *other, options, within).ranked for other in others])
     pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity or judge else 2 * options.limit
@@ -122,76 +118,6 @@ def hits(store: Store, groups: Sequence[tuple[list[Found], float]], copies: Mapp
             again = [copy for chunk in group for copy in copies.get(chunk.id, ()) if copy.document_id in sources]
             shown.append(_hit(*passage, group, score, places(again, sources)))
     return shown
-
-
-def fused(
-    near: Sequence[Found], worded: Sequence[Found], vector_weight: float, *, exhausted: bool
-) -> list[tuple[Found, float]]:
-    """Both result lists as one, best first: a convex combination of their scores, each scaled to 0..1 in its list.
-
-    Measured on five sets, this beats reciprocal ranks at k = 60 and k = 10, which were at times worse than BM25 alone.
-    A chunk that one list lacks counts as 0 there; where the list of words is `exhausted`, that is its true score, and
-    the last of few matches is not scaled down to it. Ties keep a fixed order, by id.
-    """
-    weights = (vector_weight, 1 - vector_weight) if near and worded else (1.0, 1.0)
-    scores: dict[str, float] = {}
-    by_id: dict[str, Found] = {}
-    for results, weight, low in ((near, weights[0], None), (worded, weights[1], 0.0 if exhausted else None)):
-        for found, scaled in zip(results, _scaled([found.score for found in results], low), strict=True):
-            by_id[found.id] = found
-            scores[found.id] = scores.get(found.id, 0.0) + weight * scaled
-    return _ordered(by_id, scores)
-
-
-def _ordered(by_id: Mapping[str, Found], scores: Mapping[str, float]) -> list[tuple[Found, float]]:
-    """Best first; ties keep a fixed order, by id."""
-    return [(by_id[id_], scores[id_]) for id_ in sorted(scores, key=lambda id_: (-scores[id_], id_))]
-
-
-def _scaled(scores: Sequence[float], low: float | None = None) -> list[float]:
-    """Min-max scaling, from `low` where that is given; equal scores all count as the best."""
-    if not scores:
-        return []
-    low, high = min(scores) if low is None else low, max(scores)
-    return [(score - low) / (high - low) if high > low else 1.0 for score in scores]
-
-
-def merged(
-    ranked: Sequence[tuple[Found, float]], others: Sequence[Sequence[tuple[Found, float]]]
-) -> list[tuple[Found, float]]:
-    """A ranking with what other questions found: a chunk gains by the best score that any of them gives it.
-
-    The sum is scaled back to what one question gives.
-    """
-    if not others:
-        return list(ranked)
-    by_id = {found.id: found for results in (*others, ranked) for found, _ in results}
-    gains: dict[str, float] = {}
-    for results in others:
-        for found, score in results:
-            gains[found.id] = max(gains.get(found.id, 0.0), score)
-    own = {found.id: score for found, score in ranked}
-    total = {id_: (own.get(id_, 0.0) + _OTHERS_WEIGHT * gains.get(id_, 0.0)) / (1 + _OTHERS_WEIGHT) for id_ in by_id}
-    return _ordered(by_id, total)
-
-
-def judged(ranked: Sequence[tuple[Found, float]], judge: Judge, weight: float) -> list[tuple[Found, float]]:
-    """A ranking whose best candidates are ordered by a judge's marks and their own scores, `weight` to 1 - `weight`.
-
-    A candidate without a mark counts as an average one, so that these keep their order; without any mark nothing
-    changes. Those that were not shown to the judge stay behind.
-    """
-    shown = ranked[:_JUDGED]
-    marks = judge([found for found, _ in shown])
-    given = [mark for mark in marks if mark is not None]
-    if not given:
-        return list(ranked)
-    average = sum(given) / len(given)
-    by_id = {found.id: found for found, _ in ranked}
-    scores = {found.id: (1 - weight) * score for found, score in ranked}
-    for (found, _), mark in zip(shown, marks, strict=True):
-        scores[found.id] += weight * (average if mark is None else mark)
-    return _ordered(by_id, scores)
 
 
 def joined(ranked: Sequence[tuple[Found, float]], limit: int, floor: float = 0.0) -> list[tuple[list[Found], float]]:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 import rag.errors as errors
-from rag.adapter import Matrix, Vectors, adapted, learn
-from rag.datasets import Question
-from rag.gold import gold_spans
+from rag.evaluation.datasets import Question
+from rag.evaluation.gold import gold_spans
+from rag.evaluation.metrics import Range, interval
 from rag.knowledge_base import KnowledgeBase
-from rag.metrics import Range, interval
-from rag.retrieve import retrieve
-from rag.search_options import Mode, SearchOptions
+from rag.search.adapter import Matrix, Vectors, adapted, learn
+from rag.search.options import Mode, SearchOptions
+from rag.search.retrieve import retrieve
 from rag.store.search import by_vector, chunk_vectors
 from rag.types import Hit, Place
 

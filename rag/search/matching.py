@@ -11,7 +11,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Any
 
-from rag.where import Operator
+from rag.search.where import Operator
 
 Test = Callable[[Any], bool]
 Span = tuple[datetime.datetime, datetime.datetime]  # local times without a zone; the end is not in it

@@ -4,10 +4,10 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rag.matching import Kind, Test, value_test
-from rag.paths import path_test
+from rag.search.matching import Kind, Test, value_test
+from rag.search.paths import path_test
+from rag.search.where import And, Comparison, Condition, Not, Operator, Or, parse, problem
 from rag.store.schema import DocumentRow
-from rag.where import And, Comparison, Condition, Not, Operator, Or, parse, problem
 
 _META = "meta."
 _SUFFIX_LENGTH = 10  # what is longer behind the last dot is a part of a name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rag.errors as errors
-from rag.metrics import Range
+from rag.evaluation.metrics import Range
 
 GOLD = "gold"  # what a passage is called that holds a question's gold span
 

@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Any, Protocol
 
 import rag.errors as errors
-from rag.datasets import GOLD, Dataset, Query, Question
-from rag.gold import gold_spans
+from rag.evaluation.datasets import GOLD, Dataset, Query, Question
+from rag.evaluation.gold import gold_spans
+from rag.evaluation.metrics import first_rank, interval, ndcg, recall, reciprocal_rank, span_score
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
-from rag.metrics import first_rank, interval, ndcg, recall, reciprocal_rank, span_score
-from rag.search_options import Mode, SearchKeywords
+from rag.search.options import Mode, SearchKeywords
 from rag.types import Hit
 
 DEFAULT = "default"

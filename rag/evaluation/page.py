@@ -3,9 +3,9 @@
 import html
 from collections.abc import Mapping, Sequence
 
-from rag.datasets import GOLD
 from rag.display import one_line, printable
-from rag.retrieval_eval import DEFAULT, Difference, QueryScore, WayScores
+from rag.evaluation.datasets import GOLD
+from rag.evaluation.retrieval import DEFAULT, Difference, QueryScore, WayScores
 
 _MEASURES = {
     "ndcg@10": "nDCG@10",

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 
 import rag.errors as errors
-from rag.datasets import Question
+from rag.evaluation.datasets import Question
+from rag.evaluation.metrics import Range
 from rag.knowledge_base import KnowledgeBase
-from rag.metrics import Range
 
 
 def gold_spans(base: KnowledgeBase, questions: Sequence[Question]) -> dict[str, Range]:

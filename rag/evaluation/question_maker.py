@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import rag.errors as errors
+from rag.evaluation.question_filter import holds, place_of, rejection, words
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.chat import Message
 from rag.lmstudio.client import LMStudio
-from rag.question_filter import holds, place_of, rejection, words
 from rag.sentences import sentences
 from rag.store.names import digest
 from rag.store.search import Found, by_words

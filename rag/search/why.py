@@ -14,10 +14,10 @@ import numpy.typing as npt
 import rag.errors as errors
 from rag.answer import packed, room_for
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
-from rag.naming import Absent, Unread, named
-from rag.retrieve import Candidates, Choice, chosen, hits
-from rag.search_options import Mode, SearchKeywords, SearchOptions
-from rag.select import Selection, chunk_test
+from rag.search.naming import Absent, Unread, named
+from rag.search.options import Mode, SearchKeywords, SearchOptions
+from rag.search.retrieve import Candidates, Choice, chosen, hits
+from rag.search.select import Selection, chunk_test
 from rag.store.rank import Rank, vector_ranks, word_ranks
 from rag.store.schema import DocumentRow
 from rag.store.search import Found

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rag.datasets import Question
-from rag.gold import gold_spans
+from rag.evaluation.datasets import Question
+from rag.evaluation.gold import gold_spans
+from rag.evaluation.metrics import Range
 from rag.knowledge_base import KnowledgeBase
-from rag.metrics import Range
 from rag.types import Answer, Citation, CitationStatus
 
 

@@ -53,9 +53,9 @@ class SearchOptions:
 
     `limit` is how many passages there are at most, `mode` which searches take part. A passage that scores less than
     `floor` times what the best one does is left out. `vector_weight`, from 0 to 1, is the vector's part in the fusion
-    of both searches; the words have the rest. `where` is a filter in the language of `rag.where`, `paths` are globs on
-    sources as `rag.paths` reads them; only what both select is searched. `diversity`, from 0 to 1, is how much it
-    counts against a passage that it resembles those before it.
+    of both searches; the words have the rest. `where` is a filter in the language of `rag.search.where`, `paths` are
+    globs on sources as `rag.search.paths` reads them; only what both select is searched. `diversity`, from 0 to 1, is
+    how much it counts against a passage that it resembles those before it.
 
     `rerank` has the best candidates judged once more, by the chat model or by the cross-encoder of the settings;
     `rerank_weight`, from 0 to 1, is the judge's part in their scores. `expand` has the chat model write other questions
