@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rag.display import one_line, printable
-from rag.types import STALE, Answer, CitationStatus, Hit, also_in
+from rag.types import STALE, Answer, Citation, CitationStatus, Hit, also_in
 
 FileOf = Callable[[str], Path | None]
 
@@ -29,14 +29,14 @@ def print_answer(console: Any, answer: Answer, file_of: FileOf) -> None:
             console.print(Text("Nearest passages:", style="dim"))
             for hit in answer.hits[:3]:
                 line = Text("  ", style="dim")
-                line.append(_located(console, hit.location, file_of(hit.source), hit.page))
+                line.append(_located(console, hit, file_of))
                 line.append(f": {one_line(hit.text, 100)}")
                 console.print(line, soft_wrap=True)
         return
     console.print()
     for citation in answer.citations:
         line = Text(f"[{citation.n}] ")
-        line.append(_located(console, citation.location, file_of(citation.source), citation.page))
+        line.append(_located(console, citation, file_of))
         line.append(f" ({citation.status.value})", style=_STYLE[citation.status])
         if citation.stale:
             line.append(f" ({STALE})", style="bold red")
@@ -52,7 +52,7 @@ def print_hits(console: Any, hits: Sequence[Hit], file_of: FileOf) -> None:
 
     for number, hit in enumerate(hits, 1):
         line = Text(f"{number}. ", style="bold")
-        line.append(_located(console, hit.location, file_of(hit.source), hit.page))
+        line.append(_located(console, hit, file_of))
         line.append(f"  {hit.score:.2f}", style="dim")
         if hit.headings:
             line.append(f"  {one_line(' > '.join(hit.headings), 80)}", style="dim")
@@ -62,17 +62,18 @@ def print_hits(console: Any, hits: Sequence[Hit], file_of: FileOf) -> None:
             console.print(Text(f"   {also_in(hit.also)}", style="dim"), soft_wrap=True)
 
 
-def _located(console: Any, location: str, file: Path | None, page: int | None) -> Any:
-    """The location as a link where a person can follow it: on a terminal, to a file that is there.
+def _located(console: Any, shown: Hit | Citation, file_of: FileOf) -> Any:
+    """Where it stands, as a link where a person can follow it: on a terminal, to a file that is there.
 
     FORCE_COLOR makes rich take a pipe for a terminal; colours may go there, links must not.
     """
     from rich.style import Style
     from rich.text import Text
 
-    followed = console.file.isatty() and not console.is_dumb_terminal
-    uri = file_uri(file, page) if followed and file else None
-    return Text(one_line(location, len(location) * 10), style=Style(link=uri))
+    can_be_followed = console.file.isatty() and not console.is_dumb_terminal
+    file = file_of(shown.source) if can_be_followed else None
+    link = file_uri(file, shown.page) if file else None
+    return Text(" ".join(printable(shown.location).split()), style=Style(link=link))
 
 
 def file_uri(path: Path, page: int | None) -> str | None:
