@@ -1,23 +1,17 @@
 """What an answer claims: its sentences, the passages that the model's markers name, and whether it refuses."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+from rag.markers import Kind, Piece, pieces
 from rag.sentences import sentences
 from rag.wording import language, words
 
-# [1], [1, 2], [1-3], [[1]], [^1], [Source 2], 【1】, 【1†source】, ［1］
-_NUMBERS = r"\^?\d{1,2}(?:\s*(?:[,;，、&–-]|and|und|et)\s*\^?\d{1,2})*"
-MARKER = re.compile(
-    r"[ \t]?(?:\[{1,2}|【|［)\s*(?:(?:passage|source|document|doc|ref|quelle)s?\s*[:#]?\s*)?"
-    rf"({_NUMBERS})(?:†[^\]】］]{{0,40}})?\s*(?:\]{{1,2}}|】|］)",
-    re.IGNORECASE,
-)
-_RUN = re.compile(rf"([.!?。！？]['\"”’»]?)((?:{MARKER.pattern})+)", re.IGNORECASE)
-_RANGE = re.compile(r"(\d{1,2})\s*[–-]\s*\^?(\d{1,2})")
-_FENCED = re.compile(r"^(```|~~~).*?(?:^\1[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
-_CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
-_HIDDEN = "\ue000"  # stands for inline code while markers are looked for: no marker, and no end of a sentence
+# Stand for inline code and for markers while sentences are looked for: no sentence ends in them.
+_CODE, _MARK = "\ue000", "\ue001"
+_MARKS_BEHIND = re.compile(rf"([.!?。！？]['\"”’»]?)((?:[ \t]?{_MARK})+)")
 
 REFUSAL = re.compile(
     r"\b(i (do not|don't|dont) know|not (mentioned|specified|stated|provided|given|available|found)|"
@@ -44,39 +38,37 @@ class Claim:
 def claims(answer: str) -> list[Claim]:
     """An answer's sentences in order, each block of code as one.
 
-    A marker behind a full stop belongs to the sentence before it, unless the answer begins with a marker. This looks at
-    the whole text: one that shows an answer while it is streamed must hold back what follows an opening bracket, until
-    it closes or 60 characters have passed, and an opening ` until its end.
+    A marker behind a full stop belongs to the sentence before it, unless the answer begins with a marker.
     """
     found: list[Claim] = []
-    at = 0
-    for block in _FENCED.finditer(answer):
-        found += _in_prose(answer[at : block.start()])
-        found.append(Claim(block.group(), (), asserts=False))
-        at = block.end()
-    return found + _in_prose(answer[at:])
-
-
-def _in_prose(text: str) -> list[Claim]:
-    """The claims of a text without blocks of code."""
-    code = [match.group() for match in _CODE.finditer(text)]
-    hidden = _CODE.sub(_HIDDEN, text.replace(_HIDDEN, ""))
-    if not MARKER.match(hidden.lstrip()):
-        hidden = _RUN.sub(lambda run: f"{run[2]}{run[1]}", hidden)
-    found = []
-    for start, end in sentences(hidden):
-        sentence = hidden[start:end]
-        marked = [number for marker in MARKER.finditer(sentence) for number in _numbers(marker[1])]
-        if plain := MARKER.sub("", sentence).strip():
-            shown = re.sub(_HIDDEN, lambda _: code.pop(0), plain)
-            found.append(Claim(shown, tuple(dict.fromkeys(marked)), _asserts(shown)))
+    for is_block, parts in groupby(pieces(answer), key=lambda piece: piece.kind is Kind.BLOCK):
+        if is_block:
+            found.append(Claim("".join(part.text for part in parts), (), asserts=False))
+        else:
+            found += _in_prose(list(parts))
     return found
 
 
-def _numbers(listed: str) -> list[int]:
-    """The numbers of a marker; 2-4 are three."""
-    spread = _RANGE.sub(lambda ends: ",".join(map(str, range(int(ends[1]), int(ends[2]) + 1))), listed)
-    return [int(number) for number in re.findall(r"\d+", spread)]
+def _in_prose(parts: Sequence[Piece]) -> list[Claim]:
+    """The claims of a text without blocks of code."""
+    code = [part.text for part in parts if part.kind is Kind.CODE]
+    numbers = [part.numbers for part in parts if part.kind is Kind.MARKER]
+    hidden = "".join(_hidden(part) for part in parts)
+    if not hidden.lstrip().startswith(_MARK):
+        hidden = _MARKS_BEHIND.sub(lambda found: f"{found[2]}{found[1]}", hidden)
+    found = []
+    for start, end in sentences(hidden):
+        sentence = hidden[start:end]
+        marked = [number for _ in range(sentence.count(_MARK)) for number in numbers.pop(0)]
+        if plain := re.sub(rf"[ \t]?{_MARK}", "", sentence).strip():
+            text = re.sub(_CODE, lambda _: code.pop(0), plain)
+            found.append(Claim(text, tuple(dict.fromkeys(marked)), _asserts(text)))
+    return found
+
+
+def _hidden(part: Piece) -> str:
+    stands_for = {Kind.CODE: _CODE, Kind.MARKER: _MARK}.get(part.kind)
+    return stands_for or part.text.replace(_CODE, "").replace(_MARK, "")
 
 
 def _asserts(sentence: str) -> bool:

@@ -23,6 +23,8 @@ def print_answer(console: Any, answer: Answer, file_of: FileOf) -> None:
     from rich.text import Text
 
     console.print(Text(printable(answer.text)), soft_wrap=True)
+    if answer.notice:
+        console.print(Text(f"({answer.notice})", style="yellow"), soft_wrap=True)
     if answer.abstained:
         console.print(Text(f"({printable(answer.reason)})", style="dim"), soft_wrap=True)
         if answer.hits:

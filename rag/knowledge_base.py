@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -288,15 +288,16 @@ class KnowledgeBase:
 
         return judge
 
-    def ask(self, question: str, **how: Unpack[SearchKeywords]) -> Answer:
-        """The answer with its checked citations, or an abstention."""
-        for event in self.ask_stream(question, **how):
-            if isinstance(event, Answer):
-                return event
-        raise AssertionError("a stream of events ends with an Answer")
+    def ask(self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]) -> Answer:
+        """The answer with its checked citations, or an abstention; if `strict`, without what no passage supports."""
+        *_, answer = self.ask_stream(question, strict=strict, **how)
+        assert isinstance(answer, Answer), "a stream of events ends with an Answer"
+        return answer
 
-    def ask_stream(self, question: str, **how: Unpack[SearchKeywords]) -> "Iterator[Event]":
-        """What the model says as it says it, and at last the Answer."""
+    def ask_stream(
+        self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
+    ) -> "Generator[Event, None, None]":
+        """What the model says as it says it, and at last the Answer; `answer_stream` tells what an interrupt does."""
         from rag.answer import NOT_IN_DOCUMENTS, answer_stream
 
         began = time.perf_counter()
@@ -306,12 +307,16 @@ class KnowledgeBase:
         if not hits and self._selects_nothing(self.selection(options)):
             yield Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED, timings={"search": searched})
             return
-        for event in answer_stream(question, hits, self.chat_model, answer_tokens=self.settings.answer_tokens):
-            if isinstance(event, Answer):
-                timings = {"search": searched, **event.timings, "total": time.perf_counter() - began}
-                citations = tuple(self._with_staleness(self._with_copies(citation)) for citation in event.citations)
-                event = replace(event, citations=citations, timings=timings)
-            yield event
+
+        def finished(answer: Answer) -> Answer:
+            timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}
+            citations = tuple(self._with_staleness(self._with_copies(citation)) for citation in answer.citations)
+            return replace(answer, citations=citations, timings=timings)
+
+        answer_tokens = self.settings.answer_tokens
+        yield from answer_stream(
+            question, hits, self.chat_model, answer_tokens=answer_tokens, strict=strict, finish=finished
+        )
 
     def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
         """All documents that the filters select, by source; a file that only holds others, as an archive, is none.

@@ -44,3 +44,11 @@ def count(text: str) -> int:
     """
     encoding = _encoding()
     return sum(len(encoding.encode_ordinary(part)) for part in _bounded(text))
+
+
+_DIGITS = re.compile(r"\d+")
+
+
+def prompt_count(text: str) -> int:
+    """As `count`, but each digit is a token, as it is to Qwen, Gemma and others, whom tables cost thrice as much."""
+    return count(text) + sum(len(run[0]) - -(-len(run[0]) // 3) for run in _DIGITS.finditer(text))

@@ -206,12 +206,20 @@ class Citation:
         return f"{self.status.value}, {STALE}" if self.stale else self.status.value
 
 
+class Cut(StrEnum):
+    """Why an answer is not whole."""
+
+    LENGTH = "length"
+    INTERRUPTED = "interrupted"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What was said, what supports it, and what it cost.
 
     `text` carries `[n]` markers that refer to `citations`. `abstained` is True where the documents do not say;
-    `text` then says so and there are no citations. `timings` are in seconds, `usage` in the server's tokens.
+    `text` then says so and there are no citations. `timings` are in seconds, `usage` in the server's tokens. `cut` is
+    why the model did not end its answer, None where it did; `left_out` counts the sentences that a strict answer lacks.
     """
 
     question: str
@@ -223,6 +231,20 @@ class Answer:
     reason: str = ""
     usage: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+    cut: Cut | None = None
+    left_out: int = 0
+
+    @property
+    def notice(self) -> str:
+        """What the text does not tell: that it was cut, or what was left out of it; else ""."""
+        told = []
+        if self.cut is Cut.LENGTH:
+            told.append("The answer was cut at its limit of tokens; RAG_ANSWER_TOKENS allows more.")
+        if self.cut is Cut.INTERRUPTED:
+            told.append("Interrupted: this is what had been said.")
+        if self.left_out:
+            told.append(f"Left out, as no passage supports it: {self.left_out} of the sentences.")
+        return " ".join(told)
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of `rag ask --json`, which scripts may rely on."""
@@ -231,6 +253,8 @@ class Answer:
             "answer": self.text,
             "abstained": self.abstained,
             "reason": self.reason,
+            "cut": self.cut.value if self.cut else None,
+            "left_out": self.left_out,
             "citations": [
                 {
                     "n": c.n,
@@ -256,8 +280,7 @@ class Answer:
     def to_markdown(self) -> str:
         """The answer and a numbered list of its sources with their quotes; the documents' words show as words."""
         parts = [markdown_text(self.text)]
-        if self.abstained and self.reason:
-            parts.append(f"*{markdown_line(self.reason)}*")
+        parts += [f"*{markdown_line(told)}*" for told in (self.notice, self.reason) if told]
         if self.citations:
             sources = (
                 markdown_source(c.n, f"{c.location} ({c.standing})", _notes(c.headings, None, c.also), c.quote)
@@ -267,7 +290,7 @@ class Answer:
         return "\n\n".join(parts).rstrip() + "\n"
 
     def __str__(self) -> str:
-        lines = [self.text]
+        lines = [self.text, *([f"({self.notice})"] if self.notice else [])]
         if self.citations:
             lines.append("")
             lines += [f"[{c.n}] {c.location} ({c.standing}): “{c.quote}”" for c in self.citations]
@@ -279,13 +302,9 @@ class Answer:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the answer, and its sources, which unfold to the quote in its surroundings."""
-        parts = [html_text(self.text)]
-        if self.abstained:
-            if self.reason:
-                parts.append(html_note(self.reason))
-            if self.hits:
-                parts.append(html_note("Nearest passages:"))
-            parts += [hit._unfolding() for hit in self.hits]
+        parts = [html_text(self.text), *(html_note(told) for told in (self.notice, self.reason) if told)]
+        if self.abstained and self.hits:
+            parts += [html_note("Nearest passages:"), *(hit._unfolding() for hit in self.hits)]
         parts += [
             html_source(f"[{c.n}] {c.location}", c.standing, _notes(c.headings, c.box, c.also), self._place(c))
             for c in self.citations

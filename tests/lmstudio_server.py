@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,6 +56,10 @@ class FakeLMStudio:
         }
     )
     says: str = "The mast clamp bolts need 9 Nm."
+    tokens: Callable[[str], int] | None = None  # counts prompts, tells usage, refuses overflow as llama.cpp does
+    prompts: list[int] = field(default_factory=list)  # tokens of those that it took
+    waiting: threading.Event = field(default_factory=threading.Event)  # a stream has come to an event of the test's
+    broken_off: threading.Event = field(default_factory=threading.Event)  # a client went away in the middle
     memory: int | None = None  # tokens of context that all instances together may have
     port: int = 0
     instead: dict[str, deque[Any]] = field(default_factory=lambda: defaultdict(deque))
@@ -79,13 +83,20 @@ class FakeLMStudio:
         """Answer the next request to a path with an error, after an instance has gone if one is named."""
         self.instead[path].append((status, {"error": error}, unload))
 
-    def stream(self, *events: str | float | None) -> None:
-        """Answer the next chat with these events, raw; None breaks the connection, a number is seconds of silence."""
+    def stream(self, *events: str | float | threading.Event | None) -> None:
+        """Answer the next chat with these events, raw; None breaks the connection, a number is seconds of silence.
+
+        A threading.Event is waited for.
+        """
         self.instead["/v1/chat/completions"].append(events)
 
-    def say(self, text: str, finish: str = "stop") -> None:
-        """Answer the next chat with this text."""
-        self.stream(chunk_of(CHAT, text), chunk_of(CHAT, "", finish), "data: [DONE]\n\n")
+    def say(self, *pieces: str, finish: str = "stop", reasoning: str = "") -> None:
+        """Answer the next chat with these pieces, after reasoning if there is any."""
+        thought = chunk_of(CHAT, "").replace('"delta": {}', f'"delta": {json.dumps({"reasoning_content": reasoning})}')
+        events = [thought] if reasoning else []
+        self.stream(
+            *events, *(chunk_of(CHAT, piece) for piece in pieces), chunk_of(CHAT, "", finish), "data: [DONE]\n\n"
+        )
 
 
 def words(text: str) -> list[str]:
@@ -136,8 +147,18 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
                 if problem:
                     self._answer(400, {"error": problem})
                     return
+                used = _prompt_tokens(state, body)
+                context = state.loaded[body["model"]]
+                if used > context:
+                    message = f"request ({used} tokens) exceeds the available context size ({context} tokens)"
+                    self._answer(400, {"error": {"code": 400, "message": message, "type": "exceed_context_size_error"}})
+                    return
+                state.prompts.append(used)
                 pieces = [chunk_of(body["model"], word) for word in re.findall(r"\S+\s*", state.says)]
-                self._stream([*pieces, chunk_of(body["model"], "", "stop"), "data: [DONE]\n\n"])
+                usage = {"prompt_tokens": used, "completion_tokens": 9, "total_tokens": used + 9}
+                told = f"data: {json.dumps({'model': body['model'], 'choices': [], 'usage': usage})}\n\n"
+                last = [chunk_of(body["model"], "", "stop"), told if used else "", "data: [DONE]\n\n"]
+                self._stream([*pieces, *filter(None, last)])
             else:
                 self._answer(*_post(state, self.path, body))
 
@@ -166,8 +187,17 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
                 if isinstance(event, float):
                     time.sleep(event)
                     continue
+                if isinstance(event, threading.Event):
+                    state.waiting.set()
+                    event.wait(20)
+                    continue
                 data = event.encode()
-                self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+                try:
+                    self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+                except OSError:
+                    state.broken_off.set()
+                    self.close_connection = True
+                    return
             self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, *_: object) -> None:
@@ -184,6 +214,10 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
         for connection in list(open_):  # kept alive, they would be answered still
             with suppress(OSError):  # its client was faster
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+def _prompt_tokens(state: FakeLMStudio, body: Any) -> int:
+    return state.tokens(body["messages"][0]["content"]) + 30 if state.tokens else 0
 
 
 def _get(state: FakeLMStudio, path: str) -> tuple[int, Any]:

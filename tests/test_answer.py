@@ -5,17 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import rag.errors as errors
 from ingest.pipeline import ingest
-from rag.answer import NOT_IN_DOCUMENTS, Said, checked, packed
+from rag.answer import NOT_IN_DOCUMENTS, Said, checked
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.http import Connection
 from rag.lmstudio.models import ServerKind, list_models, unload
 from rag.settings import Settings
-from rag.tokens import count
 from rag.types import Answer, CitationStatus, Hit
 
 
@@ -28,7 +25,7 @@ COVER = passage("The steel cover costs 1,299 EUR.", "docs/prices.md", 0)
 
 
 def said(text: str, question: str = "How long does the battery last and what does the cover cost?") -> Answer:
-    return checked(question, text, [BATTERY, COVER], "m", {}, {})
+    return checked(question, text, [BATTERY, COVER])
 
 
 def test_each_sentence_gets_its_evidence_as_an_exact_slice() -> None:
@@ -78,30 +75,11 @@ def test_an_answer_says_itself_with_its_sources() -> None:
 
 def test_a_notebook_shows_a_documents_text_as_text() -> None:
     evil = passage("The <img src=x onerror=alert(1)> battery [link](javascript:alert(1)) lasts **24** months.")
-    answer = checked("battery?", "The battery lasts 24 months.", [evil], "m", {}, {})
+    answer = checked("battery?", "The battery lasts 24 months.", [evil])
     shown = answer._repr_markdown_()
     assert "<img" not in shown
     assert "[link](" not in shown
     assert "24" in shown
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.text(alphabet="abc .\n文🙂", min_size=1, max_size=400), min_size=1, max_size=6), st.integers(50, 900)
-)
-def test_packing_never_exceeds_the_room_and_only_shortens(texts: list[str], room: int) -> None:
-    hits = [passage(text) for text in texts]
-    passages = packed("What?", hits, room)
-    assert 1 <= len(passages) <= len(hits)
-    for cut, whole in zip(passages, hits, strict=False):
-        assert whole.text.startswith(cut.text)
-        assert cut.end - cut.start == len(cut.text)
-    if len(passages) > 1:
-        assert sum(count(cut.text) for cut in passages) < room
-
-
-def test_packing_takes_all_where_there_is_room() -> None:
-    assert packed("What?", [BATTERY, COVER], 4000) == [BATTERY, COVER]
 
 
 def test_a_real_answer_with_quotes_that_are_the_documents_words(sample_kb: KnowledgeBase) -> None:

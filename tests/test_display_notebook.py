@@ -13,7 +13,7 @@ from ingest.report import FileStatus, IngestReport, Outcome
 from rag.display import printable
 from rag.display_markdown import markdown_line, markdown_text
 from rag.knowledge_base import KnowledgeBase
-from rag.types import Answer
+from rag.types import Answer, Cut
 
 EMPTY_TAGS = {"br", "img", "hr", "input", "meta", "link"}  # none of ours; a parser must not wait for their end
 
@@ -85,6 +85,12 @@ def test_an_abstention_shows_why_and_what_is_nearest() -> None:
     assert "nothing supports it" in page.words["p"]
     assert page.words["blockquote"] == "near words"
     assert "mark" not in page.words
+
+
+def test_an_answer_that_was_cut_says_so_everywhere() -> None:
+    answer = replace(answer_of("words"), cut=Cut.INTERRUPTED)
+    assert answer.notice in html_of(answer).words["p"]
+    assert f"\n\n*{answer.notice}*\n\n" in answer.to_markdown()
 
 
 PLAIN = {"answer": html_of(answer_of("plain")).tags, "hit": html_of(hit_of("plain")).tags}

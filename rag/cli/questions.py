@@ -19,10 +19,15 @@ from rag.cli.common import (
 )
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
-from rag.types import Answer
+from rag.types import Answer, Cut
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rag.answer import Said
     from rag.knowledge_base import KnowledgeBase
+
+_THOUGHT_SHOWN = 400  # characters, of what a model thinks before it answers
 
 QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes; `-` reads it from standard input.")]
 LimitOption = Annotated[
@@ -47,6 +52,7 @@ ExpandOption = Annotated[
         show_default=False,
     ),
 ]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Leave out what no passage supports.")]
 ChatModelOption = Annotated[
     str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
 ]
@@ -62,13 +68,14 @@ def ask(
     diversity: DiversityOption = None,
     rerank: RerankOption = None,
     expand: ExpandOption = None,
+    strict: StrictOption = False,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown: the answer and its sources.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Answer a question from the documents, with checked citations.
+    """Answer a question from the documents, with checked citations. Ctrl-C ends it with what was said so far.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
@@ -79,11 +86,15 @@ def ask(
     )
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
-            print_json(base.ask(_read(question), **how).to_dict())
+            answer = _answered(base, _read(question), strict=strict, **how)
+            print_json(answer.to_dict())
         elif markdown:
-            sys.stdout.write(base.ask(_read(question), **how).to_markdown())
+            answer = _answered(base, _read(question), strict=strict, **how)
+            sys.stdout.write(answer.to_markdown())
         else:
-            print_streamed(base, _read(question), **how)
+            answer = print_streamed(base, _read(question), strict=strict, **how)
+    if answer.cut is Cut.INTERRUPTED:
+        raise typer.Exit(130)
 
 
 def search(
@@ -127,30 +138,66 @@ def search(
         print_hits(console(), hits, base.file_of)
 
 
-def print_streamed(base: "KnowledgeBase", question: str, **how: Unpack[SearchKeywords]) -> Answer:
+def print_streamed(
+    base: "KnowledgeBase", question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
+) -> Answer:
     """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
     from rag.display_answer import print_answer
 
     out = console()
-    answer = _streamed(base, question, out, **how) if out.is_terminal else base.ask(question, **how)
+    if out.is_terminal:
+        answer = _streamed(base, question, out, strict=strict, **how)
+    else:
+        answer = _answered(base, question, strict=strict, **how)
     print_answer(out, answer, base.file_of)
     return answer
 
 
-def _streamed(base: "KnowledgeBase", question: str, out: Any, **how: Unpack[SearchKeywords]) -> Answer:
+def _streamed(base: "KnowledgeBase", question: str, out: Any, *, strict: bool, **how: Unpack[SearchKeywords]) -> Answer:
     from rich.live import Live
     from rich.text import Text
 
     from rag.display import printable
 
-    draft = ""
+    draft = thought = ""
     with Live(Text("…", style="dim"), console=out, transient=True, refresh_per_second=12) as live:
-        for event in base.ask_stream(question, **how):
-            if isinstance(event, Answer):
-                return event
+
+        def show(event: "Said") -> None:
+            nonlocal draft, thought
             draft = event.text if event.again else draft + event.text
-            live.update(Text(printable(draft), style="dim"))
-    raise AssertionError("a stream of events ends with an Answer")
+            thought = event.reasoning if event.again else thought + event.reasoning
+            shown = Text(printable(draft), style="dim")
+            live.update(
+                shown if draft.strip() else Text(printable(thought)[-_THOUGHT_SHOWN:] or "…", style="dim italic")
+            )
+
+        return _answered(base, question, show, strict=strict, **how)
+
+
+def _answered(
+    base: "KnowledgeBase",
+    question: str,
+    show: "Callable[[Said], None]" = lambda said: None,
+    *,
+    strict: bool,
+    **how: Unpack[SearchKeywords],
+) -> Answer:
+    """The answer; after an interrupt what there is of it, if there is anything."""
+    answer: Answer | None = None
+    events = base.ask_stream(question, strict=strict, **how)
+    try:
+        for event in events:
+            if isinstance(event, Answer):
+                answer = event
+            else:
+                show(event)
+    except KeyboardInterrupt as interrupt:
+        if answer is None:  # it came while the draft was being shown
+            last = events.throw(interrupt)
+            assert isinstance(last, Answer)
+            return last
+    assert answer is not None
+    return answer
 
 
 def _read(question: str) -> str:

@@ -1,18 +1,19 @@
 """Messages to text, as it comes, with reasoning and tool calls kept apart."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import rag.errors as errors
 from rag.lmstudio.http import Notify, log_notice
 from rag.lmstudio.residency import LOST, LoadedModel, Resident, check_answering
+from rag.lmstudio.token_scale import TokenScale
 from rag.settings import Settings
+from rag.tokens import prompt_count
 
 Message = Mapping[str, Any]  # {"role": "user", "content": "…"}, or another of OpenAI's forms
 
-TOKEN_RATIO = 1.25  # of a chat model's tokens to cl100k_base's, at most, in running text
-TEMPLATE_TOKENS = 64  # what a model's chat template adds
 UNKNOWN_CONTEXT = 4096  # tokens, where a server does not say what it loaded
 
 
@@ -53,6 +54,7 @@ class ChatModel:
         context_length: int | None = None,
     ) -> None:
         self.requests = 0  # sent so far: what a way of searching or answering costs
+        self.scale = TokenScale()
         self._settings = settings
         self._fixed_context = context_length or settings.chat_context
         self._resident = Resident(
@@ -97,7 +99,7 @@ class ChatModel:
         tool_choice: str = "auto",
         response_format: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
-    ) -> Iterator[Delta]:
+    ) -> Generator[Delta, None, None]:
         """The answer in pieces. Raises ContextOverflow, or another ServerError, also in the middle of a stream.
 
         A model that is lost is loaded again, once, and asked again: what it has said is not said twice as long as it
@@ -121,16 +123,24 @@ class ChatModel:
             deltas = self._resident.using(lambda loaded: self._begun(loaded, body))
             model = self.model
             try:
-                for delta in deltas:
-                    said += delta.text
-                    yield delta
+                with closing(deltas):
+                    for delta in deltas:
+                        said += delta.text
+                        self._learn(body, delta.usage)
+                        yield delta
                 return
             except LOST as exc:
                 self._resident.lost(model, exc)
         with self._resident.busy() as loaded:
             yield from _after(said, self._begun(loaded, body))
 
-    def _begun(self, model: LoadedModel, body: dict[str, Any]) -> Iterator[Delta]:
+    def _learn(self, body: dict[str, Any], usage: Mapping[str, int]) -> None:
+        """Learn what a prompt of plain text has cost."""
+        contents = [message.get("content") for message in body["messages"]]
+        if usage.get("prompt_tokens") and "tools" not in body and all(isinstance(text, str) for text in contents):
+            self.scale.saw(sum(map(prompt_count, contents)), usage["prompt_tokens"])
+
+    def _begun(self, model: LoadedModel, body: dict[str, Any]) -> Generator[Delta, None, None]:
         """Start the request and wait for its first chunk, which shows who answers."""
         connection = self._resident.connection
         self.requests += 1
@@ -147,14 +157,14 @@ class ChatModel:
         if first is None:
             raise errors.BadReply(f"{connection.base} sent an empty stream for {model.instance_id}.")
         check_answering(model, first.model)
-        return self._deltas(first, chunks)
+        return self._deltas(stream, first, chunks)
 
-    def _deltas(self, first: Any, rest: Iterator[Any]) -> Iterator[Delta]:
+    def _deltas(self, stream: Any, first: Any, rest: Iterator[Any]) -> Generator[Delta, None, None]:
         finish: str | None = None
         usage: dict[str, int] = {}
         calls: dict[int, dict[str, str]] = {}
         silent = True
-        with self._resident.connection.translated_openai():
+        with self._resident.connection.translated_openai(), closing(stream):
             for chunk in _chained(first, rest):
                 if chunk.usage is not None:
                     names = ("prompt_tokens", "completion_tokens", "total_tokens")

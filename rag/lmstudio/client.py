@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rag.errors as errors
 from rag.lmstudio.agent import Act, ToolUse, act
 from rag.lmstudio.autostart import connect
-from rag.lmstudio.chat import TEMPLATE_TOKENS, TOKEN_RATIO, ChatModel, Delta, Message
+from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.choice import choose, named
 from rag.lmstudio.http import Connection, Notify, log_notice
 from rag.lmstudio.keeper import start_keeper
@@ -18,8 +18,9 @@ from rag.lmstudio.models import DownloadProgress, Model, ModelType, ServerKind, 
 from rag.lmstudio.models import download as download_model
 from rag.lmstudio.models import unload as unload_instance
 from rag.lmstudio.residency import LoadedModel, ensure
+from rag.lmstudio.token_scale import TEMPLATE_TOKENS, UNKNOWN_RATIO
 from rag.settings import Settings, load_settings
-from rag.tokens import count
+from rag.tokens import count, prompt_count
 
 if TYPE_CHECKING:
     from rag.lmstudio.embeddings import Embedder, FloatMatrix
@@ -341,4 +342,6 @@ def _messages(prompt: str | Sequence[Message]) -> Sequence[Message]:
 
 def _estimated(messages: Sequence[Message]) -> int:
     """An upper estimate of what messages cost in a chat model's tokens."""
-    return sum(round(count(str(message.get("content") or "")) * TOKEN_RATIO) + TEMPLATE_TOKENS for message in messages)
+    return sum(
+        round(prompt_count(str(message.get("content") or "")) * UNKNOWN_RATIO) + TEMPLATE_TOKENS for message in messages
+    )

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 import rag.errors as errors
-from rag.answer import packed, room_for
+from rag.answer import room_for
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
+from rag.packing import packed
 from rag.search.naming import Absent, Unread, named
 from rag.search.options import Mode, SearchKeywords, SearchOptions
 from rag.search.retrieve import Candidates, Choice, chosen, hits
@@ -294,10 +295,11 @@ def _packed(begun: Explanation, search: _Search, choice: Choice, chunk: Passage)
     except errors.ServerError as exc:
         return _kept(begun, Stage.CONTEXT, f"not looked at: {exc}")
     shown = packed(question, passages, room)
-    at = (begun.shown_as or 1) - 1
-    if at < len(shown) and shown[at].end >= chunk.end:
+    wanted = passages[(begun.shown_as or 1) - 1]
+    there = next((hit for hit in shown if (hit.document_id, hit.start) == (wanted.document_id, wanted.start)), None)
+    if there and there.end >= chunk.end:
         return _kept(begun, Stage.CONTEXT, f"{len(shown)} of {len(passages)} passages fit into {room} tokens")
-    cut = "is cut off by it" if at < len(shown) and shown[at].end > chunk.start else "comes behind it"
+    cut = "is cut off by it" if there and there.end > chunk.start else "comes behind it"
     message = f"the chat model's context has room for {room} tokens, and the passage {cut}"
     advice = "Load the chat model with a larger context (RAG_CHAT_CONTEXT), or ask for fewer passages."
     return _lost(replace(begun, shown_as=None), Stage.CONTEXT, message, advice)
