@@ -17,9 +17,9 @@ from rag.thinking import Thoughts
 from rag.types import Answer, Citation, CitationStatus, Cut, Hit
 
 NOT_IN_DOCUMENTS = "The documents do not answer this."
+NOT_SAID = "The model gave no answer."
 
 _NO_ANSWER = "the model found no answer in the passages"
-_CUT_TOO_SOON = "the answer was cut before its first sentence ended; RAG_ANSWER_TOKENS allows more"
 
 _OVERFLOW_TRIES = 4
 # On 74 questions to a small model (SQuAD, and product questions that its passages cannot know) this left 20 of 20 off
@@ -195,7 +195,7 @@ def _why_unsaid(draft: _Draft, answer_tokens: int) -> str:
         return f"the model spent all {answer_tokens} tokens of its answer on thinking; RAG_ANSWER_TOKENS allows more"
     if draft.thought:
         return "the model thought and then said nothing"
-    return _NO_ANSWER
+    return ""
 
 
 def checked(
@@ -205,24 +205,24 @@ def checked(
     *,
     cut: Cut | None = None,
     strict: bool = False,
-    unsaid: str = _NO_ANSWER,
+    unsaid: str = "",
 ) -> Answer:
     """What the model said as an Answer: every sentence with its evidence, or the whole as an abstention.
 
-    Of what was `cut`, the last sentence is no evidence of anything unless it is whole. `unsaid` is the reason to give
-    where nothing was said; `strict` leaves out what no passage supports.
+    Of what was `cut`, the last sentence counts as unverified unless it is whole. `unsaid` is why nothing was said,
+    where that is no matter of the documents; `strict` leaves out what no passage supports.
     """
+    if unsaid and not said.strip():
+        return replace(_abstained(question, passages, unsaid, cut), text=NOT_SAID)
     if not said.strip() or refuses(said):
-        return _abstained(question, passages, _NO_ANSWER if said.strip() else unsaid, cut)
+        return _abstained(question, passages, _NO_ANSWER, cut)
     verdicts = _verdicts(question, said, passages, cut)
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
-    if not supports:
-        only_half = cut and sum(verdict.claim.asserts for verdict in verdicts) < 2
-        return _abstained(
-            question, passages, _CUT_TOO_SOON if only_half else "no passage supports what the model said", cut
-        )
+    only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
+    if not supports and not only_begun:
+        return _abstained(question, passages, "no passage supports what the model said", cut)
     used = {part.passage for evidence in supports for part in evidence.slices}
-    if max(relevance(question, passages[index]) for index in used) < _LEAST_RELEVANCE:
+    if max((relevance(question, passages[index]) for index in used), default=1.0) < _LEAST_RELEVANCE:
         return _abstained(question, passages, "no passage speaks of what was asked", cut)
     kept = _supported(verdicts) if strict else verdicts
     citations: list[Citation] = []

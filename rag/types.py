@@ -217,9 +217,10 @@ class Cut(StrEnum):
 class Answer:
     """What was said, what supports it, and what it cost.
 
-    `text` carries `[n]` markers that refer to `citations`. `abstained` is True where the documents do not say;
-    `text` then says so and there are no citations. `timings` are in seconds, `usage` in the server's tokens. `cut` is
-    why the model did not end its answer, None where it did; `left_out` counts the sentences that a strict answer lacks.
+    `text` carries `[n]` markers that refer to `citations`. `abstained` is True where the documents do not say, or
+    the model gave no answer; `text` then says so, `reason` why, and there are no citations. `timings` are in seconds,
+    `usage` in the server's tokens. `cut` is why the model did not end its answer, None where it did; `left_out` counts
+    the sentences that a strict answer lacks.
     """
 
     question: str

@@ -15,7 +15,7 @@ import pytest
 from lmstudio_server import CHAT, EMBED, FakeLMStudio, chunk_of, lm_studio
 
 from ingest.pipeline import ingest
-from rag.answer import NOT_IN_DOCUMENTS, Event, Said, answer_stream, checked
+from rag.answer import NOT_IN_DOCUMENTS, NOT_SAID, Event, Said, answer_stream, checked
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.chat import ChatModel
 from rag.types import Answer, Cut, Hit
@@ -93,7 +93,7 @@ def test_a_budget_spent_on_thinking_says_what_to_raise(server: FakeLMStudio, spl
         server.say("<think>A hen lays and lays", finish="length")
     _, reasoning, answer = asked(server)
     assert reasoning == "A hen lays and lays"
-    assert answer.abstained
+    assert (answer.text, answer.abstained) == (NOT_SAID, True)
     assert "all 64 tokens of its answer on thinking; RAG_ANSWER_TOKENS" in answer.reason
 
 
@@ -123,11 +123,14 @@ def test_the_last_half_sentence_of_a_cut_answer_is_not_verified(server: FakeLMSt
     assert answer.to_dict()["cut"] == "length"
 
 
-def test_an_answer_cut_in_its_first_sentence_says_so(server: FakeLMStudio) -> None:
+def test_an_answer_cut_in_its_first_sentence_claims_nothing(server: FakeLMStudio) -> None:
     server.say("The mast clamp bolts need 9 Nm", finish="length")
     _, _, answer = asked(server)
-    assert (answer.abstained, answer.text) == (True, NOT_IN_DOCUMENTS)
-    assert "cut before its first sentence ended" in answer.reason
+    assert (answer.text, answer.abstained) == ("The mast clamp bolts need 9 Nm… [unverified]", False)
+    assert answer.citations == ()
+    server.say("The mast clamp bolts need 9 Nm", finish="length")
+    _, _, answer = asked(server, strict=True)
+    assert (answer.text, answer.abstained) == (NOT_IN_DOCUMENTS, True)
 
 
 def test_a_strict_answer_has_only_what_a_passage_supports(server: FakeLMStudio) -> None:
