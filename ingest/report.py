@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from rag.display_html import html_frame, html_list, html_table
+
 
 class FileStatus(StrEnum):
     """What became of a document."""
@@ -83,6 +85,16 @@ class IngestReport:
         return ", ".join(f"{getattr(self, name)} {name}" for name in names) + (
             f", {self.skipped} skipped" if self.skipped else ""
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the counts, and the files that failed with their reasons."""
+        names = ("added", "updated", "unchanged", "renamed", "removed", "failed", "skipped", "chunks", "embedded")
+        rows = [(name, getattr(self, name)) for name in names]
+        parts = [html_table([*rows, ("seconds", f"{self.seconds:.1f}")])]
+        failures = [f"{o.source}: {o.reason}" for o in self.outcomes if o.status is FileStatus.FAILED]
+        if failures:
+            parts.append(html_list(f"{len(failures)} failed", failures))
+        return html_frame(parts)
 
 
 @dataclass(frozen=True, slots=True)

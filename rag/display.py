@@ -1,14 +1,10 @@
-"""Answers, hits and reports for a terminal: documents are hostile, so nothing of theirs reaches it as a command."""
+"""Text for a terminal: documents are hostile, so nothing of theirs reaches it as a command."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rag.types import Answer, CitationStatus, Hit, Place
-
-_PLACES_SHOWN = 3
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-_STYLE = {CitationStatus.VERIFIED: "green", CitationStatus.REPAIRED: "yellow", CitationStatus.UNVERIFIED: "red"}
 
 
 def printable(text: str) -> str:
@@ -42,56 +38,6 @@ def human_bytes(size: float | None) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     raise AssertionError("the last unit takes everything")
-
-
-def print_answer(console: Any, answer: Answer) -> None:
-    """An answer and its sources, on a rich console, which leaves colours out where they are not wanted."""
-    from rich.text import Text
-
-    console.print(Text(printable(answer.text)), soft_wrap=True)
-    if answer.notice:
-        console.print(Text(f"({answer.notice})", style="yellow"), soft_wrap=True)
-    if answer.abstained:
-        console.print(Text(f"({answer.reason})", style="dim"), soft_wrap=True)
-        if answer.hits:
-            console.print(Text("Nearest passages:", style="dim"))
-            for hit in answer.hits[:3]:
-                console.print(
-                    Text(f"  {printable(hit.location)}: {one_line(hit.text, 100)}", style="dim"), soft_wrap=True
-                )
-        return
-    console.print()
-    for citation in answer.citations:
-        line = Text(f"[{citation.n}] {printable(citation.location)} ")
-        line.append(f"({citation.status.value})", style=_STYLE[citation.status])
-        if citation.stale:
-            line.append(" (changed since it was indexed)", style="red")
-        line.append(f"\n    “{one_line(citation.quote, 400)}”", style="dim")
-        if citation.also:
-            line.append(f"\n    {also_in(citation.also)}", style="dim")
-        console.print(line, soft_wrap=True)
-
-
-def print_hits(console: Any, hits: Sequence[Hit]) -> None:
-    """Search results, best first."""
-    from rich.text import Text
-
-    for number, hit in enumerate(hits, 1):
-        line = Text(f"{number}. {printable(hit.location)}", style="bold")
-        line.append(f"  {hit.score:.2f}", style="dim")
-        if hit.headings:
-            line.append(f"  {one_line(' > '.join(hit.headings), 80)}", style="dim")
-        console.print(line, soft_wrap=True)
-        console.print(Text(f"   {one_line(hit.text, 300)}"), soft_wrap=True)
-        if hit.also:
-            console.print(Text(f"   {also_in(hit.also)}", style="dim"), soft_wrap=True)
-
-
-def also_in(places: Sequence[Place]) -> str:
-    """Where a passage stands again, on one line: `also in: manual-2024.pdf p. 3, faq.html and 4 more`."""
-    locations = list(dict.fromkeys(one_line(place.location) for place in places))
-    more = f" and {len(locations) - _PLACES_SHOWN} more" if len(locations) > _PLACES_SHOWN else ""
-    return f"also in: {', '.join(locations[:_PLACES_SHOWN])}{more}"
 
 
 def print_table(

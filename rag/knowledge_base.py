@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import rag.errors as errors
+from rag.display import human_bytes
+from rag.display_html import html_frame, html_table
 from rag.lmstudio.http import Notify, log_notice
 from rag.search.options import Expand, Mode, Rerank, SearchKeywords, SearchOptions
 from rag.settings import Settings, load_settings
@@ -47,6 +49,20 @@ class Status:
     identity: "Identity"
     coverage: "Coverages"
     roots: dict[str, Path]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        model = f"{self.identity.embedding_model}, {self.identity.dimension} dimensions"
+        rows: list[tuple[str, object]] = [
+            ("knowledge base", self.path),
+            ("documents", self.documents),
+            ("failed", self.failed),
+            ("chunks", self.chunks),
+            ("size", human_bytes(self.bytes)),
+            ("embedding model", model),
+            *((f"root {name}", path) for name, path in sorted(self.roots.items())),
+        ]
+        return html_frame([html_table(rows)])
 
 
 class KnowledgeBase:

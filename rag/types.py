@@ -1,11 +1,15 @@
 """The values that pass between the rooms: frozen, and each able to say where it comes from."""
 
-import html
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from rag.display import one_line, printable
+from rag.display_html import html_frame, html_note, html_passage, html_source, html_text
+from rag.display_markdown import markdown_line, markdown_source, markdown_text
+
+_PLACES_SHOWN = 3
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom on a page, in points from its top left corner
 
@@ -108,6 +112,13 @@ class Place:
         return location(self.source, self.page)
 
 
+def also_in(places: Sequence[Place]) -> str:
+    """Where a passage stands again, on one line: `also in: manual-2024.pdf p. 3, faq.html and 4 more`."""
+    locations = list(dict.fromkeys(one_line(place.location) for place in places))
+    more = f" and {len(locations) - _PLACES_SHOWN} more" if len(locations) > _PLACES_SHOWN else ""
+    return f"also in: {', '.join(locations[:_PLACES_SHOWN])}{more}"
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A contiguous slice of a document that a search found, best first in a list of hits.
@@ -136,6 +147,23 @@ class Hit:
     def location(self) -> str:
         """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
         return location(self.source, self.page)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The shape of a hit in `rag search --json` and `rag ask --json`, which scripts may rely on."""
+        values = asdict(self)
+        names = ("source", "page", "headings", "start", "end", "text", "score", "similarity", "also", "box", "metadata")
+        return {name: values[name] for name in names}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the passage below its place."""
+        return html_frame([self._unfolding(unfolded=True)])
+
+    def _unfolding(self, *, unfolded: bool = False) -> str:
+        notes = [*_notes(self.headings, self.box, self.also), f"score {self.score:.2f}"]
+        return html_source(self.location, "", notes, html_passage(self.text), unfolded=unfolded)
+
+
+STALE = "stale: its file changed or is gone"
 
 
 class CitationStatus(StrEnum):
@@ -171,6 +199,11 @@ class Citation:
     def location(self) -> str:
         """The same string in terminal, JSON and logs: `manual.pdf p. 12`."""
         return location(self.source, self.page)
+
+    @property
+    def standing(self) -> str:
+        """Its status, and whether it is stale: `verified, stale: its file changed or is gone`."""
+        return f"{self.status.value}, {STALE}" if self.stale else self.status.value
 
 
 class Cut(StrEnum):
@@ -217,6 +250,7 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """The shape of `rag ask --json`, which scripts may rely on."""
         return {
+            "question": self.question,
             "answer": self.text,
             "abstained": self.abstained,
             "reason": self.reason,
@@ -227,6 +261,7 @@ class Answer:
                     "n": c.n,
                     "source": c.source,
                     "page": c.page,
+                    "headings": c.headings,
                     "start": c.start,
                     "end": c.end,
                     "quote": c.quote,
@@ -237,30 +272,59 @@ class Answer:
                 }
                 for c in self.citations
             ],
+            "hits": [hit.to_dict() for hit in self.hits],
             "model": self.model,
             "usage": self.usage,
             "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
         }
 
+    def to_markdown(self) -> str:
+        """The answer and a numbered list of its sources with their quotes; the documents' words show as words."""
+        parts = [markdown_text(self.text)]
+        parts += [f"*{markdown_line(told)}*" for told in (self.notice, self.reason) if told]
+        if self.citations:
+            sources = (
+                markdown_source(c.n, f"{c.location} ({c.standing})", _notes(c.headings, None, c.also), c.quote)
+                for c in self.citations
+            )
+            parts.append("\n".join(sources))
+        return "\n\n".join(parts).rstrip() + "\n"
+
     def __str__(self) -> str:
         lines = [self.text, *([f"({self.notice})"] if self.notice else [])]
         if self.citations:
             lines.append("")
-            lines += [f"[{c.n}] {c.location} ({c.status.value}): “{c.quote}”" for c in self.citations]
-        return "\n".join(lines)
+            lines += [f"[{c.n}] {c.location} ({c.standing}): “{c.quote}”" for c in self.citations]
+        return printable("\n".join(lines))
 
     def _repr_markdown_(self) -> str:
-        """What a notebook shows: the answer and its sources, with the documents' words escaped."""
-        lines = [_markdown(self.text), "", *([f"*{_markdown(self.notice)}*", ""] if self.notice else [])]
-        for c in self.citations:
-            stale = ", changed since it was indexed" if c.stale else ""
-            lines.append(f"- \\[{c.n}\\] **{_markdown(c.location)}** ({c.status.value}{stale}): “{_markdown(c.quote)}”")
-        if self.abstained and self.reason:
-            lines.append(f"*{_markdown(self.reason)}*")
-        return "\n".join(lines)
+        """What a notebook shows that shows no HTML."""
+        return self.to_markdown()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, and its sources, which unfold to the quote in its surroundings."""
+        parts = [html_text(self.text), *(html_note(told) for told in (self.notice, self.reason) if told)]
+        if self.abstained and self.hits:
+            parts += [html_note("Nearest passages:"), *(hit._unfolding() for hit in self.hits)]
+        parts += [
+            html_source(f"[{c.n}] {c.location}", c.standing, _notes(c.headings, c.box, c.also), self._place(c))
+            for c in self.citations
+        ]
+        return html_frame(parts)
+
+    def _place(self, citation: Citation) -> str:
+        """The quote inside the passage that it was found in."""
+        for hit in self.hits:
+            start, end = citation.start - hit.start, citation.end - hit.start
+            if hit.source == citation.source and 0 <= start < end and hit.text[start:end] == citation.quote:
+                return html_passage(hit.text, start, end)
+        return html_passage(citation.quote, 0, len(citation.quote))
 
 
-def _markdown(text: str) -> str:
-    """Text as Markdown that shows just this text, on one line: documents may hold HTML, links and scripts."""
-    escaped = html.escape(" ".join(text.split()))
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", escaped)
+def _notes(headings: Sequence[str], box: Box | None, also: Sequence[Place]) -> list[str]:
+    """What is known of a place beyond its page, a line each."""
+    notes = [" > ".join(headings)] if headings else []
+    if box:
+        left, top, right, bottom = box
+        notes.append(f"on the page from {left:.0f}, {top:.0f} to {right:.0f}, {bottom:.0f} points from its top left")
+    return [*notes, also_in(also)] if also else notes

@@ -79,7 +79,9 @@ def test_a_knowledge_base_through_all_its_commands(command_environment: dict[str
             command_environment, "rag", "ask", "-", "--json", stdin="How long does the battery of the Sprig last?"
         ).stdout
     )
-    assert set(asked) == {"answer", "abstained", "reason", "cut", "left_out", "citations", "model", "usage", "timings"}
+    about = {"question", "answer", "abstained", "reason", "cut", "left_out"}
+    assert set(asked) == {*about, "citations", "hits", "model", "usage", "timings"}
+    assert [set(passage) for passage in asked["hits"]] == [set(hit)] * len(asked["hits"])
     assert asked["abstained"] is False
     assert "24" in asked["answer"]
     citation = asked["citations"][0]
@@ -89,6 +91,8 @@ def test_a_knowledge_base_through_all_its_commands(command_environment: dict[str
     plain = run(command_environment, "rag", "ask", "How long does the battery of the Sprig last?")
     assert "[1] docs/battery.md" in plain.stdout
     assert "\x1b" not in plain.stdout
+    written = run(command_environment, "rag", "ask", "How long does the battery of the Sprig last?", "--markdown")
+    assert "\n1. **docs/battery\\.md (verified)**" in written.stdout
 
     status = json.loads(run(command_environment, "rag", "status", "--json").stdout)
     assert (status["documents"], status["failed"], status["coverage"]["words"]["unindexed"]) == (2, 0, 0)
@@ -246,6 +250,12 @@ def test_nothing_but_the_model_server_is_ever_reached(command_environment: dict[
     assert done.returncode == 0, done.stderr
     assert run(watched, "rag", "search", "How long is the warranty?").returncode == 0
     assert not log.exists(), log.read_text()
+
+
+def test_json_and_markdown_exclude_each_other(command_environment: dict[str, str]) -> None:
+    refused = run(command_environment, "rag", "ask", "q", "--json", "--markdown")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--markdown" in refused.stderr
 
 
 def test_hostile_text_cannot_steer_the_terminal(command_environment: dict[str, str], docs: Path) -> None:

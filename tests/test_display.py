@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rag.display import also_in, human_bytes, one_line, print_answer, print_hits, print_table, printable
-from rag.types import Answer, Citation, CitationStatus, Hit, Place
+from rag.display import human_bytes, one_line, print_table, printable
 
 
 @given(st.text())
@@ -39,47 +38,6 @@ def test_sizes(size: float | None, shown: str) -> None:
 def shown_by(console_width: int = 200) -> tuple[Console, io.StringIO]:
     out = io.StringIO()
     return Console(file=out, width=console_width, highlight=False, markup=False, emoji=False), out
-
-
-def test_an_answer_with_stale_and_hostile_sources() -> None:
-    console, out = shown_by()
-    citation = Citation(1, "docs/\x1b[31mred.md", 2, (), 0, 4, "[bold]quoted[/bold]\x07", CitationStatus.REPAIRED, True)
-    print_answer(console, Answer("q", "It is so. [1]", False, (citation,), (), "m"))
-    assert out.getvalue().splitlines() == [
-        "It is so. [1]",
-        "",
-        "[1] docs/\\x1b[31mred.md p. 2 (repaired) (changed since it was indexed)",
-        "    “[bold]quoted[/bold]\\x07”",
-    ]
-
-
-def test_an_abstention_shows_why_and_what_is_nearest() -> None:
-    console, out = shown_by()
-    hit = Hit("docs/a.md", "id", "", None, ("Part",), 0, 4, "near words", 1.0)
-    print_answer(console, Answer("q", "No.", True, (), (hit,), "m", reason="nothing supports it"))
-    assert out.getvalue() == "No.\n(nothing supports it)\nNearest passages:\n  docs/a.md: near words\n"
-    print_hits(console, [hit])
-    assert out.getvalue().endswith("1. docs/a.md  1.00  Part\n   near words\n")
-
-
-def test_where_a_passage_stands_again_is_one_line() -> None:
-    console, out = shown_by()
-    again = Place("docs/\x1b[31mold\n.md", 3, 0, 4)
-    print_hits(console, [Hit("docs/a.md", "id", "", None, (), 0, 4, "words", 1.0, also=(again, again))])
-    assert out.getvalue().splitlines()[-1] == "   also in: docs/\\x1b[31mold .md p. 3"
-    print_answer(
-        console,
-        Answer(
-            "q",
-            "So. [1]",
-            False,
-            (Citation(1, "a", 1, (), 0, 1, "So", CitationStatus.VERIFIED, also=(again,)),),
-            (),
-            "m",
-        ),
-    )
-    assert out.getvalue().splitlines()[-1] == "    also in: docs/\\x1b[31mold .md p. 3"
-    assert also_in([Place(name, None, 0, 1) for name in "abcde"]) == "also in: a, b, c and 2 more"
 
 
 def test_a_piped_table_is_tabs_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
 rag.errors
+rag.display rag.display_markdown rag.display_html
 rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.evaluation.metrics
 rag.evaluation.datasets rag.search.options
 rag.search.where rag.search.matching rag.search.paths rag.search.adapter
@@ -30,8 +31,8 @@ rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.
 rag.packing rag.answer
 rag.knowledge_base
 rag.rebuild
-rag.doctor rag.display rag.evaluation.gold rag.evaluation.answers rag.evaluation.retrieval rag.evaluation.page
-rag.evaluation.question_filter rag.evaluation.question_maker
+rag.doctor rag.display_answer rag.evaluation.gold rag.evaluation.answers rag.evaluation.retrieval
+rag.evaluation.page rag.evaluation.question_filter rag.evaluation.question_maker
 rag.search.naming rag.search.why rag.evaluation.adapting
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables

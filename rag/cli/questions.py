@@ -1,7 +1,6 @@
 """`rag ask` and `rag search`."""
 
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
@@ -20,7 +19,7 @@ from rag.cli.common import (
 )
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
-from rag.types import Answer, Cut, Hit
+from rag.types import Answer, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,12 +72,15 @@ def ask(
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown: the answer and its sources.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Answer a question from the documents, with checked citations. Ctrl-C ends it with what was said so far.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
     """
+    if json and markdown:
+        raise typer.BadParameter("choose one of --json and --markdown.", param_hint="--markdown")
     how = SearchKeywords(
         limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, rerank=rerank, expand=expand
     )
@@ -86,6 +88,9 @@ def ask(
         if json:
             answer = _answered(base, _read(question), strict=strict, **how)
             print_json(answer.to_dict())
+        elif markdown:
+            answer = _answered(base, _read(question), strict=strict, **how)
+            sys.stdout.write(answer.to_markdown())
         else:
             answer = print_streamed(base, _read(question), strict=strict, **how)
     if answer.cut is Cut.INTERRUPTED:
@@ -123,28 +128,28 @@ def search(
     )
     with knowledge_base(kb, at, chat_model=model) as base:
         hits = base.search(_read(question), **how)
-    if json:
-        print_json({"hits": [hit_dict(hit) for hit in hits]})
-        return
-    from rag.display import print_hits
+        if json:
+            print_json({"hits": [hit.to_dict() for hit in hits]})
+            return
+        from rag.display_answer import print_hits
 
-    if not hits:
-        print("Nothing found.")
-    print_hits(console(), hits)
+        if not hits:
+            print("Nothing found.")
+        print_hits(console(), hits, base.file_of)
 
 
 def print_streamed(
     base: "KnowledgeBase", question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
 ) -> Answer:
     """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
-    from rag.display import print_answer
+    from rag.display_answer import print_answer
 
     out = console()
     if out.is_terminal:
         answer = _streamed(base, question, out, strict=strict, **how)
     else:
         answer = _answered(base, question, strict=strict, **how)
-    print_answer(out, answer)
+    print_answer(out, answer, base.file_of)
     return answer
 
 
@@ -193,13 +198,6 @@ def _answered(
             return last
     assert answer is not None
     return answer
-
-
-def hit_dict(hit: Hit) -> dict[str, object]:
-    """The shape of a hit in `rag search --json`, which scripts may rely on."""
-    values = asdict(hit)
-    names = ("source", "page", "headings", "start", "end", "text", "score", "similarity", "also", "box", "metadata")
-    return {name: values[name] for name in names}
 
 
 def _read(question: str) -> str:
