@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.fabricate import KINDS, Fabrication, Pair, fabrications, read_pairs
-from rag.cite import ENOUGH, support
+from rag.citing.cite import ENOUGH, support
 
 OWN = Path(__file__).parents[1] / "data" / "claims.jsonl"
 _LEVELS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)

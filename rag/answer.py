@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import rag.errors as errors
-from rag.cite import Slice, Verdict, check, relevance
-from rag.claims import claims, refuses
+from rag.citing.cite import Slice, Verdict, check, relevance
+from rag.citing.claims import claims, refuses
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown

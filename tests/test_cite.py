@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.cite import best_evidence, check, relevance
-from rag.claims import Claim
+from rag.citing.cite import best_evidence, check, relevance
+from rag.citing.claims import Claim
 from rag.types import CitationStatus, Hit
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.claims import Claim, claims, refuses
+from rag.citing.claims import Claim, claims, refuses
 
 
 @pytest.mark.parametrize(

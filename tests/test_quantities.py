@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.quantities import Quantity, quantities
-from rag.wording import words
+from rag.citing.quantities import Quantity, quantities
+from rag.citing.wording import words
 
 
 def amounts(text: str, language: str = "en") -> list[Quantity]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from rag.cite import relevance
+from rag.citing.cite import relevance
 from rag.types import Hit
 
 _MOST_ANSWER = 250  # characters: what is longer is no phrase that a question asks for

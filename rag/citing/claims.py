@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from rag.citing.wording import language, words
 from rag.markers import Kind, Piece, pieces
 from rag.sentences import sentences
-from rag.wording import language, words
 
 # Stand for inline code and for markers while sentences are looked for: no sentence ends in them.
 _CODE, _MARK = "\ue000", "\ue001"

@@ -3,7 +3,7 @@
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
-from rag.wording import stemmed
+from rag.citing.wording import stemmed
 
 # Each denies what follows it, or in some languages what stands before it.
 DENIALS = {

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rag.opposites import (
+from rag.citing.opposites import (
     BROUGHT_IN,
     DENIALS,
     DENY_BEFORE,
@@ -22,7 +22,7 @@ from rag.opposites import (
     SIGNS,
     contraries,
 )
-from rag.wording import Words, stemmed
+from rag.citing.wording import Words, stemmed
 
 _CLAUSE = 40  # words on either side are all that is looked at, however long a clause without commas is
 _REACH = 4  # how many telling words behind a denial it can deny

@@ -6,11 +6,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rag.polarity import contradicts
-from rag.quantities import Quantity, quantities
+from rag.citing.polarity import contradicts
+from rag.citing.quantities import Quantity, quantities
+from rag.citing.wording import Words, language, plain, words
 from rag.sentences import sentences
 from rag.types import Hit
-from rag.wording import Words, language, plain, words
 
 _MOST_SENTENCES = 3  # a fact, its subject and a condition seldom stand further apart
 _LEAST_GAIN = 0.08  # what a further sentence must add to the coverage

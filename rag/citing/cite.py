@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag.claims import Claim
-from rag.evidence import Reading, Support, overlap, read, supported, together
-from rag.quantities import quantities
+from rag.citing.claims import Claim
+from rag.citing.evidence import Reading, Support, overlap, read, supported, together
+from rag.citing.quantities import quantities
+from rag.citing.wording import words
 from rag.types import CitationStatus, Hit
-from rag.wording import words
 
 # A claim counts as supported from here. Measured with `bench.fabrications`: below it lies whatever has a number or a
 # name too much or is denied, above it what stands in the evidence to two fifths and contradicts nothing there.
