@@ -189,7 +189,9 @@ def test_ctrl_c_prints_the_checked_part(server: FakeLMStudio, tmp_path: Path) ->
         "RAG_EMBEDDING_MODEL": EMBED,
         "RAG_CHAT_MODEL": CHAT,
     }
-    code = "from rag.cli.app import main; main()"
+    # A shell starts its background jobs, and a test run may be one, deaf to SIGINT.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listen}; from rag.cli.app import main; main()"
     command = [sys.executable, "-c", code, "ask", "What torque do the mast clamp bolts need?", "--kb", str(settings.kb)]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -20,7 +20,7 @@ from rag.evaluation.question_maker import make_questions, passages
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.client import LMStudio
 from rag.store.names import digest
-from rag.store.schema import DocumentRow, Identity
+from rag.store.schema import DocumentRow
 from rag.store.tables import Store
 from rag.store.write import NewVersion, Writer
 from rag.types import Chunk, Hit
@@ -62,9 +62,9 @@ def put(store: Store, source: str, texts: list[str]) -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("made") / "kb"
-    store = Store.create(path, Identity(EMBED, "Q8_0", 64, "", "", 200), [[0.125] * 64])
-    for source, texts in DOCUMENTS.items():
-        put(store, source, texts)
+    with lm_studio() as running, KnowledgeBase(path, settings=running.settings) as base:
+        for source, texts in DOCUMENTS.items():
+            put(base.made(), source, texts)
     return path
 
 
@@ -95,7 +95,7 @@ def test_passages_come_from_all_documents_in_turn_and_keep_their_order(tmp_path:
     assert set(order[:3]) == set(DOCUMENTS)
     assert order[3] == "docs/mast.md"
     assert [passage.hit.source for passage in passages(store)] == order
-    more = Store.create(tmp_path / "more", store.identity, store.canaries)
+    more = Store.create(tmp_path / "more", *store.made_with())
     for source, texts in {**DOCUMENTS, "docs/new.md": ["The new hall in Lund opens on 3 May 2027."]}.items():
         put(more, source, texts)
     assert [p.hit.source for p in islice(passages(more), 4) if p.hit.source != "docs/new.md"] == order[:3]
