@@ -16,7 +16,7 @@ from functools import cached_property
 from rag.store.search import Found
 from rag.types import Place
 
-_LOOKED_AT = 40  # best candidates that are compared at least: a copy lower down is not worth the time
+_LOOKED_AT = 24  # best candidates that are compared at least: a copy lower down is not worth the time
 _SHINGLE = 3  # words
 # Of a copy's shingles, this share stands in the original, or the two are not worth aligning. One word more in a
 # sentence of thirty breaks a tenth of its shingles.
@@ -75,10 +75,13 @@ class _Words:
         self.folded = tuple(word.casefold() for word in self.written)
 
     @cached_property
-    def shingles(self) -> frozenset[tuple[str, ...]]:
-        """Each run of three words; the whole where it has fewer."""
+    def shingles(self) -> frozenset[int]:
+        """Each run of three words, as its hash; the whole where it has fewer.
+
+        Tuples would be ten thousand objects a search, and make Python's collector look at all of a large index's.
+        """
         runs = zip(*(self.folded[offset:] for offset in range(_SHINGLE)), strict=False)
-        return frozenset(runs) or frozenset({self.folded})
+        return frozenset(map(hash, runs)) or frozenset({hash(self.folded)})
 
     @cached_property
     def section(self) -> str:
@@ -104,7 +107,7 @@ def distinct(ranked: Sequence[tuple[Found, float]], wanted: int) -> Distinct:
     """
     kept: list[_Words] = []
     copies: dict[int, list[_Words]] = {}
-    holders: dict[tuple[str, ...], list[int]] = {}
+    holders: dict[int, list[int]] = {}
     for place, (found, score) in enumerate(ranked):
         if len(kept) >= wanted and place >= _LOOKED_AT:
             break
@@ -119,7 +122,7 @@ def distinct(ranked: Sequence[tuple[Found, float]], wanted: int) -> Distinct:
     return _with_neighbours_first(kept, copies)
 
 
-def _likely(words: _Words, kept: Sequence[_Words], holders: dict[tuple[str, ...], list[int]]) -> Iterator[int]:
+def _likely(words: _Words, kept: Sequence[_Words], holders: dict[int, list[int]]) -> Iterator[int]:
     """The kept ones that share most of a candidate's shingles, best first."""
     if not words.folded:
         return
