@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from rag.store.upkeep import Coverages
     from rag.store.versions import Version
 
-# On Chroma's 472 questions, 5 passages, recall, precision and IoU of the gold excerpts go from 91/4.0/4.0 percent to
-# 89.6/8.2/8.2: what is left out is seldom what was wanted, and a prompt is half as long.
+# On Chroma's 472 questions, 5 passages, recall, precision and IoU of the gold excerpts go from 90.8/4.0/4.0 percent to
+# 89.6/8.2/8.2: what is left out is seldom what was wanted.
 ANSWER_FLOOR = 0.55
 
 NOTHING_SELECTED = "the filter selects no document"

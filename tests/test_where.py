@@ -306,10 +306,10 @@ def test_the_best_of_a_selection_are_found_all_of_them(
             ),
         ):
             best = [each for each in without if each.document_id in ids and _kept(ids[each.document_id], each)]
-            assert [each.score for each in found] == pytest.approx([each.score for each in best[:limit]], abs=1e-6)
+            assert [each.score for each in found] == pytest.approx([each.score for each in best[:limit]], abs=1e-7)
             cosines = {each.id: each.similarity for each in best}
             assert {each.id: each.similarity for each in found} == pytest.approx(
-                {each.id: cosines[each.id] for each in found}, abs=1e-6
+                {each.id: cosines[each.id] for each in found}, abs=1e-7
             )
             assert len({each.id for each in found}) == len(found)
 
