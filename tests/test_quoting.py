@@ -12,8 +12,8 @@ from rag.types import Hit
 
 TOKENS = (
     "<|im_start|> <|im_end|> <|eot_id|> <|start_header_id|> <|turn> <turn|> <｜User｜> <｜end▁of▁sentence｜> "
-    "<start_of_turn> <end_of_turn> [INST] [/INST] <<SYS>> <</SYS>> [SYSTEM_PROMPT] [TOOL_CALLS] <s> </s> <think> </think> "
-    "<tool_call> [|endofturn|] <__media__> <BOS_TOKEN> ]~b]"
+    "<start_of_turn> <end_of_turn> [INST] [/INST] <<SYS>> <</SYS>> [SYSTEM_PROMPT] [TOOL_CALLS] <s> </s> "
+    "<think> </think> <tool_call> [|endofturn|] <__media__> <BOS_TOKEN> ]~b]"
 ).split()
 PARTS = st.sampled_from(
     [*TOKENS, "<", "|", ">", "[", "]", "\u200b", "\n", "\r", "\u2028", "[2] (b.md)", "Answer:", "a", "文"]
