@@ -38,8 +38,9 @@ class AnswerOptions:
 
 def evaluate_answers(path: Path, kb: Path | None, options: AnswerOptions) -> None:
     """Ask the questions, score what is answered, print it. Exits with 1 where a figure fell below the baseline's."""
-    from rag.evaluation.answers import MEASURES, answer_scores
+    from rag.evaluation.answers import MEASURES, Kind, answer_scores
     from rag.evaluation.asking import KeptChat, ask
+    from rag.evaluation.fitting import enough
     from rag.evaluation.planted import gold_pairs, scored
 
     if options.fit and path.expanduser().is_dir():
@@ -47,9 +48,12 @@ def evaluate_answers(path: Path, kb: Path | None, options: AnswerOptions) -> Non
     higher_is_better = [name for name in MEASURES if name != "refused"]
     before = earlier(options.baseline, higher_is_better) if options.baseline else {}
     name, base, cases = _subject(path.expanduser(), kb, options)
+    if options.fit:
+        enough([case.kind is Kind.ANSWERABLE for case in cases])
     kept = cache_folder() / f"answers-{name}.jsonl"
     chat = KeptChat(base.settings, kept, notify, fresh=options.fresh)
     answered, answers = [], []
+    notify(f"Asking {len(cases)} questions; what the model says is kept in {kept}.")
     with base:
         try:
             for case in tracked("questions", cases):
@@ -114,7 +118,7 @@ def _subject(path: Path, kb: Path | None, options: AnswerOptions) -> "tuple[str,
 
 def _fit(base: "KnowledgeBase", cases: "Sequence[Case]", answers: "Sequence[Answer]") -> "Fit":
     """Learn how to abstain, and keep it where it decides held-out questions better."""
-    from rag.confidence import Signals
+    from rag.confidence import Confidence, Signals
     from rag.confidence_file import save_confidence
     from rag.evaluation.answers import Kind
     from rag.evaluation.fitting import fit
@@ -124,7 +128,7 @@ def _fit(base: "KnowledgeBase", cases: "Sequence[Case]", answers: "Sequence[Answ
         for case, answer in zip(cases, answers, strict=True)
         if answer.signals
     ]
-    found = fit(told, base.confidence)
+    found = fit(told, Confidence(base.confidence.scale))  # an earlier fit may have learnt from the same questions
     if found.pays:
         save_confidence(base.store.path, base.store.made_with(), found.confidence)
     return found
@@ -145,7 +149,10 @@ def _print(scores: "AnswerScores", planted: "Scores", found: "Fit | None") -> No
     print_table(console(), ("measure", "value"), rows, header_when_piped=True)
     if found is not None:
         then, now = found.before, found.after
-        held = f"held-out questions decided right: {now.accuracy:.3f}, before {then.accuracy:.3f}"
+        held = (
+            f"held-out questions decided right {now.accuracy:.3f} (by default {then.accuracy:.3f}), answerable ones "
+            f"refused {now.refused:.3f} ({then.refused:.3f})"
+        )
         kept = "kept; `rag status` shows it" if found.pays else "not kept, as it is no better"
         notify(f"Fitted on {found.confidence.fitted} questions, {held}: {kept}.")
 

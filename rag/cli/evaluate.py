@@ -56,7 +56,9 @@ def evaluate(
     ] = False,
     off_topic: Annotated[
         list[Path] | None,
-        typer.Option(help="With --answers: also ask questions of this other set. Repeatable.", show_default=False),
+        typer.Option(
+            metavar="SET", help="With --answers: also ask questions of this other set. Repeatable.", show_default=False
+        ),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="With --answers: ask anew what the model was asked before.")
@@ -84,6 +86,7 @@ def evaluate(
     is kept in the user's cache as it comes: after Ctrl-C the same command goes on.
 
     Example: rag eval questions.jsonl --kb notes.kb --ablation
+
     Example: rag eval questions.jsonl --kb notes.kb --answers --off-topic other.jsonl --fit
     """
     if answers:

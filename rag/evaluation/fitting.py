@@ -65,12 +65,7 @@ def fit(given: Sequence[tuple[Signals, bool]], confidence: Confidence) -> Fit:
     best (five folds), the mean of both kinds. Raises UsageProblem where there are too few of either kind.
     """
     known = [(signals, yes) for signals, yes in given if signals.similarity is not None]
-    count = sum(yes for _, yes in known)
-    if count < LEAST_ANSWERABLE or len(known) - count < LEAST_OTHERS:
-        raise errors.UsageProblem(
-            f"To fit takes {LEAST_ANSWERABLE} questions that the documents answer and {LEAST_OTHERS} that they do not; "
-            f"there are {count} and {len(known) - count}. --off-topic OTHER_SET asks questions of another set."
-        )
+    enough([yes for _, yes in known])
     rows = np.array([[1.0, s.similarity or 0.0, s.stated, s.heard] for s, _ in known])
     answerable = np.array([yes for _, yes in known], float)
     prior = np.array(list(asdict(confidence.weights).values()))
@@ -94,6 +89,16 @@ def fit(given: Sequence[tuple[Signals, bool]], confidence: Confidence) -> Fit:
         before=_decided(now, answerable, silent | (now < confidence.threshold)),
         after=_decided(held, answerable, refused),
     )
+
+
+def enough(answerable: Sequence[bool]) -> None:
+    """Raise UsageProblem where there are too few questions of either kind to fit from."""
+    count = sum(answerable)
+    if count < LEAST_ANSWERABLE or len(answerable) - count < LEAST_OTHERS:
+        raise errors.UsageProblem(
+            f"To fit takes {LEAST_ANSWERABLE} questions that the documents answer and {LEAST_OTHERS} that they do not; "
+            f"there are {count} and {len(answerable) - count}. --off-topic OTHER_SET asks questions of another set."
+        )
 
 
 def _folds(answerable: Vector) -> npt.NDArray[np.int64]:
