@@ -22,7 +22,7 @@ rag.lmstudio.embeddings rag.lmstudio.token_scale rag.lmstudio.chat rag.lmstudio.
 rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
 rag.store.vectors
-rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
+rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.both rag.store.rank rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking
 rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims

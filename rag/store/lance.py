@@ -105,9 +105,23 @@ def _import_lancedb(not_used: Sequence[str] = _NOT_USED) -> None:
 
 _import_lancedb()
 
-from lancedb import connect  # noqa: E402
+from lancedb import Session, background_loop, connect, connect_async  # noqa: E402
 from lancedb.expr import Expr, col, lit  # noqa: E402
 from lancedb.index import FTS, BTree, IvfRq  # noqa: E402
 from lancedb.query import MatchQuery  # noqa: E402
 
-__all__ = ["FTS", "BTree", "Expr", "IvfRq", "MatchQuery", "col", "connect", "lit"]
+LOOP: Any = background_loop.LOOP  # runs what is asynchronous, in a thread of its own
+
+__all__ = [
+    "FTS",
+    "LOOP",
+    "BTree",
+    "Expr",
+    "IvfRq",
+    "MatchQuery",
+    "Session",
+    "col",
+    "connect",
+    "connect_async",
+    "lit",
+]
