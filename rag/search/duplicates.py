@@ -16,7 +16,8 @@ from functools import cached_property
 from rag.store.search import Found
 from rag.types import Place
 
-LOOKED_AT = 24  # best candidates that are compared at least: a copy lower down is not worth the time
+LOOKED_AT = 16  # best candidates that are compared at least
+_WITH_COPIES = 24  # where there are copies among them: one lower down is not worth the time
 _SHINGLE = 3  # words
 # Of a copy's shingles, this share stands in the original, or the two are not worth aligning. One word more in a
 # sentence of thirty breaks a tenth of its shingles.
@@ -128,7 +129,7 @@ def distinct(ranked: Iterable[tuple[Found, float]], wanted: int) -> Distinct:
             kept.append(words)
         else:
             copies.setdefault(original, []).append(words)
-        if len(kept) >= wanted and number >= LOOKED_AT:
+        if len(kept) >= wanted and number >= (_WITH_COPIES if copies else LOOKED_AT):
             break  # without asking for another, which would have to be read
     return _with_neighbours_first(kept, copies)
 

@@ -137,9 +137,11 @@ def hits(store: Store, groups: Sequence[tuple[list[Found], float]], copies: Mapp
     `copies` are the chunks that say the same, by the id of the one that is shown.
     """
     found = passages(store, [group for group, _ in groups])
-    outlines = store.outlines()
-    known = {copy.document_id for group in copies.values() for copy in group} & outlines.keys()
-    sources = {id_: outlines[id_].source for id_ in known}
+    sources: dict[str, str] = {}
+    if copies:
+        outlines = store.outlines()
+        known = {copy.document_id for group in copies.values() for copy in group} & outlines.keys()
+        sources = {id_: outlines[id_].source for id_ in known}
     shown = []
     for (group, score), passage in zip(groups, found, strict=True):
         if passage is not None:
