@@ -25,7 +25,7 @@ rag.store.vectors
 rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking
-rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims
+rag.citing.orders rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims
 rag.citing.evidence rag.citing.cite rag.search.duplicates
 rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder

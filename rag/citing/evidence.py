@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rag.citing.orders import is_order
 from rag.citing.polarity import contradicts
 from rag.citing.quantities import Quantity, quantities
 from rag.citing.wording import Words, language, plain, words
@@ -23,7 +24,7 @@ _GIVEN_PENALTY = 0.8  # for a name or a number that the question brought in
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """A passage's sentences as words; `around` is what a reader knows besides: document, title, headings."""
+    """A passage's sentences as words, but for orders; `around` is what a reader knows: source, title, headings."""
 
     language: str
     spans: tuple[tuple[int, int], ...]
@@ -43,7 +44,7 @@ class Reading:
 @lru_cache(maxsize=512)
 def _read(text: str, surroundings: str) -> Reading:
     spoken = language(text)
-    spans = tuple(sentences(text))
+    spans = tuple((start, end) for start, end in sentences(text) if not is_order(text[start:end]))
     parts = tuple(words(text[start:end], spoken) for start, end in spans)
     stems = tuple(frozenset(part.weights) for part in parts)
     near = words(surroundings, spoken)
