@@ -24,7 +24,7 @@ rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tab
 rag.store.vectors
 rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
 rag.store.adapter_file
-rag.markers rag.thinking
+rag.markers rag.thinking rag.links
 rag.citing.orders rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims
 rag.citing.evidence rag.citing.cite rag.search.duplicates
 rag.search.diversity
