@@ -13,8 +13,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/rag demo
 
+# Two workers, each with an engine of its own: half of the suite waits for models, processes and clocks.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -12,20 +12,16 @@ import rag.errors as errors
 from rag.display import human_bytes
 from rag.display_html import html_frame, html_table
 from rag.lmstudio.http import Notify, log_notice
-from rag.search.options import Expand, Mode, Rerank, SearchKeywords, SearchOptions
+from rag.search.options import SearchKeywords, SearchOptions
 from rag.settings import Settings, load_settings
 from rag.types import Answer, Citation, Hit
 
 if TYPE_CHECKING:
     from rag.answer import Event
     from rag.lmstudio.chat import ChatModel
-    from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
-    from rag.lmstudio.residency import LoadedModel
-    from rag.search.cross_encoder import CrossEncoder
-    from rag.search.fusion import Judge
-    from rag.search.select import Selection
-    from rag.store.schema import DocumentRow, Identity, Origin
-    from rag.store.search import Found
+    from rag.lmstudio.embeddings import Embedder
+    from rag.search.searcher import Searcher
+    from rag.store.schema import DocumentRow, Identity
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
     from rag.store.versions import Version
@@ -33,8 +29,6 @@ if TYPE_CHECKING:
 # On Chroma's 472 questions, 5 passages, recall, precision and IoU of the gold excerpts go from 90.8/4.0/4.0 percent to
 # 89.6/8.2/8.2: what is left out is seldom what was wanted.
 ANSWER_FLOOR = 0.55
-
-NOTHING_SELECTED = "the filter selects no document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,6 @@ class KnowledgeBase:
         self.version = version
         self.notify = notify
         self._embedders: dict[str | None, Embedder] = {}  # by the model that was wanted; a rebuild brings another one
-        self._checked: tuple[Origin, LoadedModel] | None = None
 
     def __enter__(self) -> "KnowledgeBase":
         return self
@@ -160,15 +153,17 @@ class KnowledgeBase:
         return ChatModel(self.settings, notify=self.notify)
 
     @cached_property
-    def cross_encoder(self) -> "CrossEncoder":
-        """What `rerank="cross"` judges with. Raises UsageProblem where the settings name none, or none that works."""
-        from rag.search.cross_encoder import CrossEncoder
+    def searcher(self) -> "Searcher":
+        """What searches the tables, step by step."""
+        from rag.search.searcher import Searcher
 
-        if not self.settings.reranker:
-            raise errors.UsageProblem(
-                "No cross-encoder is set. RAG_RERANKER names a folder with its model.onnx and tokenizer.json."
-            )
-        return CrossEncoder(Path(self.settings.reranker))
+        return Searcher(
+            self.store,
+            self.settings,
+            self.notify,
+            embedder=lambda: self.embedder,
+            chat_model=lambda: self.chat_model,
+        )
 
     def search(self, question: str, **how: Unpack[SearchKeywords]) -> list[Hit]:
         """The passages that best fit a question, best first; `how` are the fields of SearchOptions.
@@ -184,109 +179,7 @@ class KnowledgeBase:
 
     def search_by(self, question: str, options: SearchOptions) -> list[Hit]:
         """The passages that best fit a question, best first."""
-        if not question.strip():
-            raise errors.UsageProblem("The question is empty.")
-        selection = self.selection(options)
-        hits = self._retrieved(question, options, selection) if selection is None or selection.documents else []
-        if not hits and self._selects_nothing(selection):
-            self.notify(f"{NOTHING_SELECTED.capitalize()}; `rag ls` lists what there is.")
-        return hits
-
-    def selection(self, options: SearchOptions) -> "Selection | None":
-        """What the filters of the options select; None where they have none. Raises UsageProblem."""
-        from rag.search.select import select
-
-        if not options.where and not options.paths:
-            return None  # without reading what a search without filters has no use for
-        return select(self._rows(), options.where, options.paths)
-
-    def _selects_nothing(self, selection: "Selection | None") -> bool:
-        from rag.store.within import held
-
-        return selection is not None and not held(self.store, selection)
-
-    def _retrieved(self, question: str, options: SearchOptions, selection: "Selection | None") -> list[Hit]:
-        from rag.search.retrieve import retrieve
-
-        store = self.store
-        other, judge = self._other_questions(question, options), self._judge(question, options.rerank)
-        while True:
-            made_with = store.made_with()
-            try:
-                vector = self._query_vector(question, made_with) if options.mode is not Mode.WORDS else None
-                asked = other and vector is not None
-                vectors = map(self._adapted, self.embedder.embed_together((), other)) if asked else [None] * len(other)
-                others = list(zip(other, vectors, strict=True))
-                hits = retrieve(store, question, vector, options, selection, others=others, judge=judge)
-            except errors.KnowledgeBaseError:
-                if store.made_with() == made_with:
-                    raise
-            else:
-                if store.made_with() == made_with:
-                    return hits
-            # A rebuild has just put in vectors that this question's cannot be compared with: once more.
-
-    def query_vector(self, question: str) -> "FloatVector":
-        """The unit vector to search by. Raises IdentityMismatch, ServerError."""
-        return self._query_vector(question, self.store.made_with())
-
-    def _query_vector(self, question: str, made_with: "Origin") -> "FloatVector":
-        """The question's vector; the first time with a model, the canaries go along. Raises IdentityMismatch."""
-        from rag.identity import question_vector
-
-        embedder = self.embedder
-        if self._checked and self._checked[0] == made_with and self._checked[1] is embedder.model:
-            vector = embedder.embed_query(question)
-        else:
-            vector = question_vector(self.path, made_with, embedder, question)
-            self._checked = (made_with, embedder.model)
-        return self._adapted(vector)
-
-    def _adapted(self, vector: "FloatVector") -> "FloatVector":
-        return vector if self._adapter is None else self._adapter @ vector
-
-    @cached_property
-    def _adapter(self) -> "FloatMatrix | None":
-        """What `rag adapt` learnt for question vectors, unless it was for another index."""
-        from rag.store.adapter_file import load_adapter
-
-        try:
-            return load_adapter(self.store.path, self.store.identity)
-        except errors.KnowledgeBaseError as exc:
-            self.notify(
-                f"{exc} Searching without it; `rag adapt` learns one anew, `rag adapt --remove` ends this note."
-            )
-            return None
-
-    def _other_questions(self, question: str, options: SearchOptions) -> list[str]:
-        """What is searched for besides the question."""
-        if options.expand is Expand.OFF:
-            return []
-        from rag.search.rewrite import parts, variants
-
-        rewrite = variants if options.expand is Expand.VARIANTS else parts
-        others = rewrite(question, self.chat_model, seconds=self.settings.rerank_s, notify=self.notify)
-        return [other for other in others if other.casefold() != question.strip().casefold()]
-
-    def _judge(self, question: str, rerank: Rerank) -> "Judge | None":
-        """What gives the best candidates their marks."""
-        if rerank is Rerank.OFF:
-            return None
-        from rag.search.rerank import relevance
-
-        def judge(found: "Sequence[Found]") -> list[float | None]:
-            outlines = self.store.outlines()
-            titles = [outlines[chunk.document_id].title if chunk.document_id in outlines else "" for chunk in found]
-            passages = [
-                f"{' > '.join(dict.fromkeys(filter(None, (title, *chunk.headings))))}\n{chunk.text}"
-                for title, chunk in zip(titles, found, strict=True)
-            ]
-            seconds, notify = self.settings.rerank_s, self.notify
-            if rerank is Rerank.CROSS:
-                return self.cross_encoder.relevance(question, passages, seconds, notify)
-            return relevance(question, passages, self.chat_model, seconds, notify)
-
-        return judge
+        return self.searcher.search(question, options)
 
     def ask(self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention; if `strict`, without what no passage supports."""
@@ -299,12 +192,13 @@ class KnowledgeBase:
     ) -> "Generator[Event, None, None]":
         """What the model says as it says it, and at last the Answer; `answer_stream` tells what an interrupt does."""
         from rag.answer import NOT_IN_DOCUMENTS, answer_stream
+        from rag.search.searcher import NOTHING_SELECTED
 
         began = time.perf_counter()
         options = self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how))
         hits = self.search_by(question, options)
         searched = time.perf_counter() - began
-        if not hits and self._selects_nothing(self.selection(options)):
+        if not hits and self.searcher.selects_nothing(options):
             yield Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED, timings={"search": searched})
             return
 
@@ -326,14 +220,11 @@ class KnowledgeBase:
         from rag.search.select import select
         from rag.store.within import held
 
-        rows = self._rows()
+        rows = self.store.rows()
         if selection := select(rows, where, paths):
             ids = held(self.store, selection)
             rows = [row for row in rows if row.id in ids]
         return sorted(rows, key=lambda row: row.source)
-
-    def _rows(self) -> "list[DocumentRow]":
-        return [row for row in self.store.documents().values() if row.revision or row.status != "ok"]
 
     def text(self, source: str) -> str:
         """The whole text of a document: what every offset in hits and citations counts in."""
@@ -393,6 +284,7 @@ class KnowledgeBase:
         made = restore(self.path, version)
         self.close()
         self.__dict__.pop("store", None)  # what is open may have been made with another model
+        self.__dict__.pop("searcher", None)
         return made
 
     def status(self) -> Status:

@@ -29,6 +29,7 @@ rag.citing.orders rag.citing.wording rag.citing.quantities rag.citing.opposites 
 rag.citing.evidence rag.citing.cite rag.search.duplicates
 rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
+rag.search.searcher
 rag.packing rag.answer
 rag.knowledge_base
 rag.rebuild

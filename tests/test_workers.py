@@ -196,7 +196,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) 
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as parent:
         assert parent.stdout is not None
-        workers = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        workers = [psutil.Process(pid) for pid in map(int, parent.stdout.readline().split()) if psutil.pid_exists(pid)]
         parent.kill()
     assert workers, "the second one may have ended by then: there is one file"
     gone, alive = psutil.wait_procs(workers, timeout=20)

@@ -160,6 +160,10 @@ class Store:
                 known.rows = {row["id"]: DocumentRow.from_values(row) for row in found}
             return known.rows
 
+    def rows(self) -> list[DocumentRow]:
+        """The documents that a reader is shown; not those of which nothing has been written yet."""
+        return [row for row in self.documents().values() if row.revision or row.status != "ok"]
+
     def outlines(self) -> dict[str, Outline]:
         """All documents by id, as a search needs them: in a tenth of the time. Kept as well."""
         return self._outlined()[0]
