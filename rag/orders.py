@@ -6,6 +6,7 @@ those count that name the words of the answer, are addressed to a machine, or se
 """
 
 import re
+import unicodedata
 from functools import lru_cache
 
 from rag.sentences import sentences
@@ -50,7 +51,7 @@ def is_order(sentence: str) -> bool:
 
     A block of code or the like is none as a whole, whatever stands in one of its lines.
     """
-    return not _is_block(sentence) and bool(_ORDER.search(sentence))
+    return not _is_block(sentence) and bool(_ORDER.search(unicodedata.normalize("NFKC", sentence)))
 
 
 def without_orders(text: str) -> str:

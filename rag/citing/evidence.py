@@ -10,6 +10,7 @@ from rag.citing.polarity import contradicts
 from rag.citing.quantities import Quantity, numbered, quantities
 from rag.citing.wording import Words, language, plain, words
 from rag.orders import is_order
+from rag.quoting import defused
 from rag.sentences import sentences
 from rag.types import Hit
 
@@ -47,7 +48,7 @@ class Reading:
 @lru_cache(maxsize=512)
 def _read(text: str, surroundings: str) -> Reading:
     spoken = language(text)
-    spans = tuple((start, end) for start, end in sentences(text) if not is_order(text[start:end]))
+    spans = tuple((start, end) for start, end in sentences(text) if not is_order(defused(text[start:end])))
     parts = tuple(words(text[start:end], spoken) for start, end in spans)
     stems = tuple(frozenset(part.weights) for part in parts)
     near = words(surroundings, spoken)
