@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import rag.errors as errors
 from rag.citing.cite import Slice, Verdict, check, relevance
 from rag.citing.claims import claims, refuses
+from rag.links import unlinked
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
@@ -216,6 +217,7 @@ def checked(
         return replace(_abstained(question, passages, unsaid, cut), text=NOT_SAID)
     if not said.strip() or refuses(said):
         return _abstained(question, passages, _NO_ANSWER, cut)
+    said = unlinked(said, (f"{hit.source}\n{hit.text}" for hit in passages))
     verdicts = _verdicts(question, said, passages, cut)
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict

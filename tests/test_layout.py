@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors
 rag.display rag.display_markdown rag.display_html
-rag.types rag.settings rag.tokens rag.quoting rag.sentences rag.stop_words rag.words rag.evaluation.metrics
+rag.types rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words rag.evaluation.metrics
 rag.evaluation.datasets rag.search.options
 rag.search.where rag.search.matching rag.search.paths rag.search.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
@@ -24,7 +24,7 @@ rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tab
 rag.store.vectors
 rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.both rag.store.rank rag.store.versions
 rag.store.adapter_file
-rag.markers rag.thinking
+rag.markers rag.thinking rag.links
 rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims
 rag.citing.evidence rag.citing.cite rag.search.duplicates
 rag.search.diversity
