@@ -1,5 +1,6 @@
 """Sentences about documents, and where the documents say so: pure."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from rag.types import CitationStatus, Hit
 _LOOKED_AT = 8  # passages that hold most of a sentence's words; the others are not worth the time
 _LEAST_RELEVANCE = 0.25  # as with answers
 _LONGEST = 300  # characters of a note as it is read again
+_LEAD = re.compile(r"\A\W*(?:sure|certainly|here (?:is|are)|here's|this is|summary)\b[^.:\n]{0,80}:\W*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ class Checked:
 
 def statements(said: str) -> list[Claim]:
     """What a summary claims: its sentences without a heading, a marker or a refusal among them."""
-    return [replace(claim, marked=()) for claim in claims(said) if claim.asserts and not refuses(claim.text)]
+    return [
+        replace(claim, marked=()) for claim in claims(_LEAD.sub("", said)) if claim.asserts and not refuses(claim.text)
+    ]
 
 
 def checked(found: Sequence[Claim], windows: Iterable[Window], about: str = "") -> Checked:
@@ -84,7 +88,8 @@ def fitting(notes: Sequence[Note], room: int) -> Iterator[list[Note]]:
 
 def _speaks_of(about: str, verdict: Verdict, passages: Sequence[Hit]) -> bool:
     """Whether a sentence, or what supports it, has to do with a subject."""
-    evidence = [passages[part.passage] for part in verdict.evidence.slices] if verdict.evidence else []
+    slices = verdict.evidence.slices if verdict.evidence else ()
+    evidence = [replace(passages[at.passage], text=passages[at.passage].text[at.start : at.end]) for at in slices]
     said = replace(passages[0], text=verdict.claim.text, source="", title="", headings=(), also=())
     return max(relevance(about, one) for one in (said, *evidence)) >= _LEAST_RELEVANCE
 

@@ -41,7 +41,7 @@ keep its names and numbers as they are. Write plain sentences, without a heading
 Summary:"""
 _PART, _WHOLE = "Part of a document", "Notes on the parts of the user's documents, in their order"
 
-_LARGEST = 8_000  # tokens of a window: in a longer prompt the middle is read least (Liu et al. 2023)
+_LARGEST = 4_000  # tokens of a window: of a longer prompt the middle is read least (Liu et al. 2023)
 _LEAST = 512
 _NAMED = 3
 _SENTENCE = 64  # tokens that a sentence may have
