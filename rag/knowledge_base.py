@@ -233,11 +233,11 @@ class KnowledgeBase:
         self, source: str = "", *, where: str = "", paths: Sequence[str] = (), **how: "Unpack[SummaryKeywords]"
     ) -> "Summarizer":
         """The same step by step: its `run` yields each part, what the model says, and at last the Summary."""
-        from rag.summarizing.kept_parts import KeptParts
+        from rag.store.kept import Kept
         from rag.summarizing.summarize import Summarizer, selected
 
         chosen = selected(self.store, self.documents(where, paths), source)
-        kept, finish = KeptParts(self.path), self._with_staleness
+        kept, finish = Kept(self.path / "summaries.jsonl"), self._with_staleness
         answer_tokens = self.settings.answer_tokens
         return Summarizer(self.store, chosen, self.chat_model, kept, answer_tokens=answer_tokens, finish=finish, **how)
 

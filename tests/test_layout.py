@@ -22,7 +22,7 @@ rag.lmstudio.embeddings rag.lmstudio.token_scale rag.lmstudio.chat rag.lmstudio.
 rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
 rag.store.vectors
-rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
+rag.store.kept rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking
 rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims
@@ -31,7 +31,7 @@ rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.search.searcher
 rag.packing rag.answer rag.search.naming
-rag.summarizing.windows rag.summarizing.notes rag.summarizing.kept_parts rag.summarizing.summary
+rag.summarizing.windows rag.summarizing.notes rag.summarizing.summary
 rag.summarizing.summarize
 rag.knowledge_base
 rag.rebuild
@@ -41,7 +41,7 @@ rag.search.why rag.evaluation.adapting
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
-ingest.formats.slices ingest.formats.front_matter
+ingest.formats.slices ingest.formats.front_matter ingest.formats.pictures
 ingest.formats.layout ingest.formats.grid ingest.formats.package ingest.formats.ole
 ingest.formats.charts ingest.formats.formula ingest.formats.docx ingest.formats.elements ingest.formats.webpage
 ingest.formats.ocr ingest.formats.pdf ingest.formats.markdown ingest.formats.mail ingest.formats.records
@@ -53,7 +53,7 @@ ingest.formats.subtitles ingest.formats.markup ingest.formats.notebook
 ingest.detect ingest.formats.archive ingest.formats.mailbox ingest.formats.attachments ingest.formats.record_files
 ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
-ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow
+ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow ingest.describe
 ingest.pipeline ingest.watch ingest.show ingest.cli
 rag.cli.questions rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions rag.cli.rebuild rag.cli.models
 rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
@@ -85,7 +85,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "oxmsg": "ingest.formats.outlook",
     "pypdfium2": "ingest.formats.pdf",
     "pytesseract": "ingest.formats.ocr",
-    "PIL": "ingest.formats.ocr",
+    "PIL": ("ingest.formats.ocr", "ingest.formats.pictures"),
     "markdown_it": "ingest.formats.markdown",
     "orjson": ("rag.lmstudio", "ingest.frames"),
     "chardet": "ingest.formats.text",

@@ -21,10 +21,10 @@ from stored import IDENTITY, version
 import rag.errors as errors
 from rag.answer import Said
 from rag.knowledge_base import KnowledgeBase
+from rag.store.kept import Kept
 from rag.store.names import digest
 from rag.store.tables import Store
 from rag.store.write import Writer
-from rag.summarizing.kept_parts import KeptParts
 from rag.summarizing.notes import Note, fitting
 from rag.summarizing.summarize import Progress
 from rag.summarizing.summary import Summary
@@ -299,17 +299,17 @@ def test_an_interrupt_before_anything_was_read_is_just_that(base: KnowledgeBase)
 
 
 def test_what_is_kept_is_bounded_and_survives_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rag.summarizing.kept_parts._MOST_BYTES", 2000)
-    kept = KeptParts(tmp_path)
+    monkeypatch.setattr("rag.store.kept._MOST_BYTES", 2000)
+    kept = Kept(tmp_path / "summaries.jsonl")
     for n in range(100):
         kept.add(digest(str(n)), f"Hen {n}.")
     with (tmp_path / "summaries.jsonl").open("ab") as file:
         file.write(b'{"name": "torn')
-    again = KeptParts(tmp_path)
+    again = Kept(tmp_path / "summaries.jsonl")
     assert again.get(digest("99")) == "Hen 99."
     assert again.get(digest("0")) is None
     assert (tmp_path / "summaries.jsonl").stat().st_size <= 1000
-    KeptParts(tmp_path / "nowhere").add("a", "b")  # where nothing can be written, nothing is kept
+    Kept(tmp_path / "nowhere" / "summaries.jsonl").add("a", "b")  # where nothing can be written, nothing is kept
 
 
 # -- the command ------------------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from rag.lmstudio.chat import ChatModel
 from rag.lmstudio.token_scale import stated_tokens
 from rag.search.naming import Absent, below, named
 from rag.sentences import sentences
+from rag.store.kept import Kept
 from rag.store.names import digest
 from rag.store.schema import DocumentRow
 from rag.store.tables import Store
-from rag.summarizing.kept_parts import KeptParts
 from rag.summarizing.notes import Checked, Note, checked, fitting, statements
 from rag.summarizing.summary import Part, Summary, summary_of
 from rag.summarizing.windows import Window, passages, windows
@@ -105,7 +105,7 @@ class Summarizer:
         store: Store,
         documents: Sequence[DocumentRow],
         model: ChatModel,
-        kept: KeptParts,
+        kept: Kept,
         *,
         answer_tokens: int,
         finish: Callable[[Citation], Citation] = lambda citation: citation,

@@ -1,4 +1,4 @@
-"""What a model wrote of parts of documents, kept in the knowledge base, so that a summary goes on where it stopped."""
+"""What models wrote of parts of documents or of pictures, kept in the knowledge base: it need not be written twice."""
 
 import json
 import os
@@ -6,15 +6,17 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-_NAME = "summaries.jsonl"
-_MOST_BYTES = 4_000_000
+_MOST_BYTES = 8_000_000
 
 
-class KeptParts:
-    """Texts by the name of what they were made from; the oldest go first. What cannot be kept is made again."""
+class Kept:
+    """Texts in one file, by the name of what they were made from; the oldest go first.
 
-    def __init__(self, kb: Path) -> None:
-        self._path = kb / _NAME
+    What cannot be kept is made again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def get(self, name: str) -> str | None:
         """What was written of it, None where that is not known."""
@@ -36,7 +38,7 @@ class KeptParts:
         if len(content) > _MOST_BYTES:
             content = content[-_MOST_BYTES // 2 :].partition(b"\n")[2]
             with suppress(OSError):
-                unfinished = self._path.with_name(f"{_NAME}.{os.getpid()}.part")
+                unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
                 unfinished.write_bytes(content)
                 unfinished.replace(self._path)
         known = {}
