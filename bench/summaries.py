@@ -1,4 +1,4 @@
-"""Whole documents summed up by the chat model that is set: how many of its sentences the documents support, and the cost.
+"""Documents summed up by the chat model that is set: how many of its sentences they support, and what that costs.
 
     python -m bench.summaries --kb KB SOURCE… [--sentences 6]
 
