@@ -50,8 +50,8 @@ Event = Said | Answer
 
 
 @dataclass(slots=True)
-class _Draft:
-    """What a model has written so far: `answer` is to be checked, the reader holds back what may become a marker."""
+class Draft:
+    """What a model has written so far: `answer` is to be checked, without what it thought."""
 
     passages: list[Hit]
     answer: str = ""
@@ -107,7 +107,7 @@ def answer_stream(
         yield finish(_abstained(question, (), "nothing in the documents resembles the question"))
         return
     answer_tokens, room = _shares(question, hits, model, answer_tokens)
-    draft = _Draft([])
+    draft = Draft([])
     first = 0.0
     interrupt: KeyboardInterrupt | None = None
     try:
@@ -123,7 +123,7 @@ def answer_stream(
     timings = {"first_token": first, "answer": time.perf_counter() - began}
     cut = Cut.INTERRUPTED if interrupt else Cut.LENGTH if draft.finish == "length" else None
     answer = checked(
-        question, draft.answer, draft.passages, cut=cut, strict=strict, unsaid=_why_unsaid(draft, answer_tokens)
+        question, draft.answer, draft.passages, cut=cut, strict=strict, unsaid=why_unsaid(draft, answer_tokens)
     )
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
     if interrupt:
@@ -152,7 +152,7 @@ def _shares(question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens:
 
 
 def _asked(
-    question: str, hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: _Draft
+    question: str, hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: Draft
 ) -> Generator[Delta, None, None]:
     """The model's answer in pieces, asked for with as many passages as its context turns out to take."""
     for attempt in range(_OVERFLOW_TRIES):
@@ -191,7 +191,8 @@ def _messages(question: str, passages: Sequence[Hit]) -> list[Message]:
     return [{"role": "user", "content": prompt(question, passages)}]
 
 
-def _why_unsaid(draft: _Draft, answer_tokens: int) -> str:
+def why_unsaid(draft: Draft, answer_tokens: int) -> str:
+    """Why a model that thought gave no answer; "" where that is no matter of its thinking."""
     if draft.thought and draft.finish == "length":
         return f"the model spent all {answer_tokens} tokens of its answer on thinking; RAG_ANSWER_TOKENS allows more"
     if draft.thought:
@@ -227,18 +228,22 @@ def checked(
     if max((relevance(question, passages[index]) for index in used), default=1.0) < _LEAST_RELEVANCE:
         return _abstained(question, passages, "no passage speaks of what was asked", cut)
     kept = _supported(verdicts) if strict else verdicts
+    answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ")
+    return replace(answer, cut=cut, left_out=len(verdicts) - len(kept))
+
+
+def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit], *, parted: str = " ") -> Answer:
+    """The claims of these verdicts as the text of an Answer, each with the markers of its citations behind it."""
     citations: list[Citation] = []
     numbers: dict[tuple[Slice, CitationStatus], int] = {}
-    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in kept]
+    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in verdicts]
     return Answer(
         question=question,
-        text=_spaced(parts, said),
+        text=parted.join(parts),
         abstained=False,
         citations=tuple(citations),
         hits=tuple(passages),
         model="",
-        cut=cut,
-        left_out=len(verdicts) - len(kept),
     )
 
 
@@ -300,11 +305,6 @@ def _marker(
                 )
             )
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
-
-
-def _spaced(parts: Sequence[str], said: str) -> str:
-    """The sentences with line breaks where the model made paragraphs or a list, blanks elsewhere."""
-    return ("\n" if "\n" in said.strip() else " ").join(parts)
 
 
 def _abstained(question: str, passages: Sequence[Hit], reason: str, cut: Cut | None = None) -> Answer:

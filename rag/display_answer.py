@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rag.display import one_line, printable
-from rag.types import STALE, Answer, Citation, CitationStatus, Hit, also_in
+from rag.types import Answer, Citation, CitationStatus, Hit, also_in
 
 FileOf = Callable[[str], Path | None]
 
@@ -40,8 +40,8 @@ def print_answer(console: Any, answer: Answer, file_of: FileOf) -> None:
         line = Text(f"[{citation.n}] ")
         line.append(_located(console, citation, file_of))
         line.append(f" ({citation.status.value})", style=_STYLE[citation.status])
-        if citation.stale:
-            line.append(f" ({STALE})", style="bold red")
+        for caveat in citation.caveats:
+            line.append(f" ({caveat})", style="bold red")
         line.append(f"\n    “{one_line(citation.quote, 400)}”", style="dim")
         if citation.also:
             line.append(f"\n    {also_in(citation.also)}", style="dim")

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import rag.errors as errors
 from rag.display import human_bytes
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
     from rag.store.versions import Version
+    from rag.summarizing.summarize import Summarizer, SummaryKeywords
+    from rag.summarizing.summary import Summary
 
 # On Chroma's 472 questions, 5 passages, recall, precision and IoU of the gold excerpts go from 90.8/4.0/4.0 percent to
 # 89.6/8.2/8.2: what is left out is seldom what was wanted.
@@ -211,6 +213,25 @@ class KnowledgeBase:
         yield from answer_stream(
             question, hits, self.chat_model, answer_tokens=answer_tokens, strict=strict, finish=finished
         )
+
+    def summarize(
+        self, source: str = "", *, where: str = "", paths: Sequence[str] = (), **how: "Unpack[SummaryKeywords]"
+    ) -> "Summary":
+        """Whole documents in a few sentences with their evidence: what `source` names of what the filters select."""
+        *_, summary = self.summarizing(source, where=where, paths=paths, **how).run()
+        return cast("Summary", summary)
+
+    def summarizing(
+        self, source: str = "", *, where: str = "", paths: Sequence[str] = (), **how: "Unpack[SummaryKeywords]"
+    ) -> "Summarizer":
+        """The same step by step: its `run` yields each part, what the model says, and at last the Summary."""
+        from rag.store.kept import Kept
+        from rag.summarizing.summarize import Summarizer, selected
+
+        chosen = selected(self.store, self.documents(where, paths), source)
+        kept, finish = Kept(self.path / "summaries.jsonl"), self._with_staleness
+        answer_tokens = self.settings.answer_tokens
+        return Summarizer(self.store, chosen, self.chat_model, kept, answer_tokens=answer_tokens, finish=finish, **how)
 
     def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
         """All documents that the filters select, by source; a file that only holds others, as an archive, is none.

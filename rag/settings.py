@@ -38,6 +38,8 @@ class Settings:
     rerank_s: float = 20.0  # what reranking, and the rewriting of a question, may take before it is not waited for
     reranker: str | None = None  # a cross-encoder: the folder with its model.onnx and tokenizer.json
     chunk_tokens: int = 200  # longest chunk, in tokens of cl100k_base
+    describe_images: bool = False  # have a model that sees describe the images in documents
+    vision_model: str | None = None  # that model; None: one that the server tells of
     embed_batch: int = 32  # texts a request; 32 to 64 measured best on LM Studio
     timeout_s: float = 300.0  # one request, with the loading of a model inside it
 
@@ -68,6 +70,8 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "rerank_s": ("RAG_RERANK_S",),
     "reranker": ("RAG_RERANKER",),
     "chunk_tokens": ("RAG_CHUNK_TOKENS",),
+    "describe_images": ("RAG_DESCRIBE_IMAGES",),
+    "vision_model": ("RAG_VISION_MODEL",),
     "embed_batch": ("RAG_EMBED_BATCH",),
     "timeout_s": ("RAG_TIMEOUT_S",),
 }
