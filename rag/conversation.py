@@ -7,11 +7,11 @@ from typing import Unpack
 
 import rag.errors as errors
 from rag.answer import Event
-from rag.knowledge_base import KnowledgeBase
+from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
 from rag.search.options import SearchKeywords
 from rag.search.rewrite import joined, standalone
 from rag.sessions import Session, Turn
-from rag.talk import Exchange, Talk, exchange, spoken
+from rag.talk import Exchange, Talk, exchange, spoken, stands_behind_others
 from rag.types import Answer
 
 _TURNS = 8  # that a question can refer to
@@ -87,6 +87,8 @@ class Conversation:
         began = time.perf_counter()
         searched = self._understood(question, earlier)
         rewriting = time.perf_counter() - began
+        if stands_behind_others(question, searched):
+            how = SearchKeywords(floor=ANSWER_FLOOR / 2) | how  # what answers one question of two scores half
 
         def finish(answer: Answer) -> Answer:
             timings = {**answer.timings, **({"rewrite": rewriting} if earlier else {})}

@@ -10,7 +10,8 @@ from rag.types import Answer, CitationStatus
 
 MOST_TOKENS = 512  # of a conversation that a prompt repeats: what comes first in a long one is seldom meant
 
-_LONGEST_QUESTION, _LONGEST_ANSWER = 300, 600  # characters
+_LONGEST_QUESTION = 300  # characters
+_LONGEST_ANSWERS = (600, 150)  # characters: shortened once before an exchange is left out
 _NO_ANSWER = "(none was found)"
 # A marker of a checked answer, at the end of what it is for.
 _MARKER = re.compile(r" (?:((?:\[\d+\])+)|\[unverified\])(?=\s|$)")
@@ -38,10 +39,15 @@ def exchange(answer: Answer) -> Exchange:
     A sentence that nothing supported must not come back as something that was said. The question is the one that stands
     by itself, where the model wrote one, and not a question behind others, which are exchanges themselves.
     """
-    asked = " ".join(answer.question.split())
-    behind_others = answer.searched.endswith(asked)
-    question = asked if behind_others or not answer.searched else answer.searched
+    by_itself = answer.searched and not stands_behind_others(answer.question, answer.searched)
+    question = answer.searched if by_itself else answer.question
     return Exchange(question, "" if answer.abstained else supported(answer))
+
+
+def stands_behind_others(question: str, searched: str) -> bool:
+    """Whether what was searched for are several questions, this one last."""
+    asked = " ".join(question.split())
+    return searched != asked and searched.endswith(asked)
 
 
 def supported(answer: Answer) -> str:
@@ -63,15 +69,20 @@ def in_conversation(talk: Talk, room: int) -> str:
     """
     told: list[str] = []
     for one in reversed(talk.before):
-        line = (
-            f"{quoted_line(one.question, _LONGEST_QUESTION)}\n"
-            f"Answer: {quoted_line(one.answer, _LONGEST_ANSWER) or _NO_ANSWER}\n\nQuestion: "
-        )
-        room -= prompt_count(line) + 1
-        if room < 0:
+        costs = {line: prompt_count(line) + 1 for line in _lines(one)}
+        line = next((line for line, cost in costs.items() if cost <= room), None)
+        if line is None:
             break
+        room -= costs[line]
         told.insert(0, line)
     return "".join((*told, talk.question.strip()))
+
+
+def _lines(one: Exchange) -> list[str]:
+    """An exchange as it stands in front of a question, in full and shortened."""
+    question = quoted_line(one.question, _LONGEST_QUESTION)
+    answers = (quoted_line(one.answer, longest) or _NO_ANSWER for longest in _LONGEST_ANSWERS)
+    return [f"{question}\nAnswer: {answer}\n\nQuestion: " for answer in answers]
 
 
 def spoken(before: Sequence[Exchange]) -> list[dict[str, str]]:
