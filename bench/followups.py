@@ -71,7 +71,6 @@ def answered(base: KnowledgeBase, row: Mapping[str, Any], gold: Range) -> dict[s
     return {
         "in the conversation": _outcome(conversation.ask(row["question"]), gold),
         "alone": _outcome(base.ask(row["question"]), gold),
-        "by hand, alone": _outcome(base.ask(row["standalone"]), gold),
     }
 
 
@@ -94,7 +93,8 @@ def main() -> None:
     rewritten, began = 0, time.perf_counter()
     with KnowledgeBase(folder) as base:
         spans = gold_spans(base, questions)
-        for row in rows:
+        for done, row in enumerate(rows):
+            print(f"{done} of {len(rows)}", file=sys.stderr)
             # The last ones change the subject and are understood as they are.
             kind = "stand by themselves" if row["question"] == row["standalone"] else "follow-ups"
             for by, searched in searches(base, row, "--rewrite" in options).items():
@@ -104,6 +104,7 @@ def main() -> None:
             if "--answers" in options and kind == "follow-ups":
                 for how, outcome in answered(base, row, spans[row["id"]]).items():
                     answers.setdefault(how, []).append(outcome)
+                print(row["id"], {how: outcomes[-1] for how, outcomes in answers.items()}, file=sys.stderr)
     record(
         "followups",
         {

@@ -1,7 +1,7 @@
 """A question in other words: standalone from a conversation, in several variants, in its parts. By the chat model.
 
-What comes back only searches; answers are made from the question as it was asked. Whatever a model does wrong here, the
-question itself is always searched for as well.
+What comes back searches, and checks in a conversation; the model is asked the question as it was asked. Where a model
+writes what cannot be trusted, the question is searched for as it is, or behind those before it.
 """
 
 import re
@@ -71,7 +71,8 @@ def standalone(
 def joined(question: str, earlier: Sequence[str]) -> str:
     """The question behind those before it that it needs to be understood: as many as say what they are about.
 
-    Without a model, and of forty follow-ups (`data/followups.jsonl`) the one search that missed none.
+    Needs no model. Of 34 follow-ups (`data/followups.jsonl`) it finds the passage first for 33 and among six for all;
+    as they were asked, that is 13 and 22, as a person rewrote them 31 and 34.
     """
     needed: list[str] = []
     for before in reversed(earlier[-_QUESTIONS:]):
