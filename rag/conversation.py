@@ -34,7 +34,7 @@ class Conversation:
         self.turns: list[Turn] = []
         self._session = Session(name, kb.path) if name is not None else None
         self._rewrite = rewrite
-        self._refresh(told=True)
+        self._refresh(tell=True)
 
     @property
     def name(self) -> str | None:
@@ -112,12 +112,12 @@ class Conversation:
                 return rewritten
         return joined(question, [one.question for one in earlier])
 
-    def _refresh(self, told: bool = False) -> None:
+    def _refresh(self, tell: bool = False) -> None:
         """Take up what another process has added meanwhile."""
         if self._session is None:
             return
         self.turns, damaged = self._session.turns()
-        if damaged and told:
+        if damaged and tell:
             self.kb.notify(f"{damaged} turns of the session {self._session.name!r} cannot be read and are left out.")
 
     def _keep(self, turn: Turn, instead_of: Turn | None) -> None:
