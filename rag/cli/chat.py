@@ -90,6 +90,8 @@ def chat(
 
 
 def _talk(chat: Chat) -> None:
+    from rag.display import printable
+
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and not chat.json:
         turns = len(chat.conversation.turns)
@@ -97,7 +99,7 @@ def _talk(chat: Chat) -> None:
     for line in _typed(chat) if interactive else sys.stdin:
         try:
             if not interactive and not chat.json and line.strip():
-                print(f"> {line.strip()}")
+                print(f"> {printable(line.strip())}")
             answer = _said(chat, line.strip())
         except RagError as exc:
             if not interactive:

@@ -78,8 +78,11 @@ class Command:
 
 
 def _help(chat: Chat, argument: str) -> None:
-    rows = [(f"/{name} {command.argument}".rstrip(), command.help) for name, command in COMMANDS.items()]
-    for usage, text in rows:
+    rows = {f"/{name} {command.argument}".rstrip(): command.help for name, command in COMMANDS.items()}
+    if chat.json:
+        print_json(rows)
+        return
+    for usage, text in rows.items():
         print(f"{usage:<16} {text}")
     print("Ctrl-C stops an answer, Ctrl-D ends the conversation.")
 
