@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import record
-from rag.conversation import Conversation
+from rag.conversation import FLOOR_OF_SEVERAL, Conversation
 from rag.evaluation.datasets import Question
 from rag.evaluation.gold import gold_spans
 from rag.evaluation.metrics import Range
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
 from rag.search.rewrite import joined, standalone
 from rag.sessions import Turn
-from rag.talk import Exchange, spoken
+from rag.talk import Exchange, spoken, stands_behind_others
 from rag.types import Answer, Citation, CitationStatus, Hit
 
 QUESTIONS = Path(__file__).parents[1] / "data" / "followups.jsonl"
@@ -98,7 +98,8 @@ def main() -> None:
             # The last ones change the subject and are understood as they are.
             kind = "stand by themselves" if row["question"] == row["standalone"] else "follow-ups"
             for by, searched in searches(base, row, "--rewrite" in options).items():
-                hits = base.search(searched, limit=6, floor=ANSWER_FLOOR)
+                several = stands_behind_others(row["question"], searched)
+                hits = base.search(searched, limit=6, floor=FLOOR_OF_SEVERAL if several else ANSWER_FLOOR)
                 ranks.setdefault(kind, {}).setdefault(by, []).append(rank(hits, spans[row["id"]]))
                 rewritten += by == "by the model" and searched != row["question"]
             if "--answers" in options and kind == "follow-ups":
