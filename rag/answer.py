@@ -14,6 +14,7 @@ from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
 from rag.packing import LEAST_PASSAGE, cost, packed, prompt, question_cost
+from rag.talk import MOST_TOKENS, Talk, in_conversation
 from rag.thinking import Thoughts
 from rag.types import Answer, Citation, CitationStatus, Cut, Hit
 
@@ -23,6 +24,7 @@ NOT_SAID = "The model gave no answer."
 _NO_ANSWER = "the model found no answer in the passages"
 
 _OVERFLOW_TRIES = 4
+_CONVERSATION_SHARE = 4  # it may have one part in four of what is left for passages
 # On 74 questions to a small model (SQuAD, and product questions that its passages cannot know) this left 20 of 20 off
 # the subject unanswered and refused 4 of 26 that could be answered, each of which the model had answered wrongly.
 _LEAST_RELEVANCE = 0.25
@@ -93,10 +95,12 @@ def answer_stream(
     *,
     answer_tokens: int,
     strict: bool = False,
+    talk: Talk | None = None,
     finish: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Generator[Event, None, None]:
     """Yield what the model says as it says it, and at last the checked Answer, as `finish` returns it.
 
+    In a conversation `talk` is what the model is asked; the answer is checked by the question, which stands by itself.
     The answer abstains where nothing was found, where the model says that it does not know, and where no sentence of
     what it said is supported by a passage; if `strict`, it has no other sentences. A KeyboardInterrupt, from within or
     thrown in, yields the Answer that was given so far, if there is any, and is raised after it. Closing the generator
@@ -106,12 +110,13 @@ def answer_stream(
     if not hits:
         yield finish(_abstained(question, (), "nothing in the documents resembles the question"))
         return
-    answer_tokens, room = _shares(question, hits, model, answer_tokens)
+    wordings = [question] if talk is None else _wordings(talk, hits, model, answer_tokens)
+    answer_tokens, room = _shares(wordings[0], hits, model, answer_tokens)
     draft = Draft([])
     first = 0.0
     interrupt: KeyboardInterrupt | None = None
     try:
-        with closing(_asked(question, hits, model, room, answer_tokens, draft)) as deltas:
+        with closing(_asked(wordings, hits, model, room, answer_tokens, draft)) as deltas:
             for delta in deltas:
                 for said in draft.hear(delta):
                     first = first or time.perf_counter() - began
@@ -151,11 +156,19 @@ def _shares(question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens:
     return answer_tokens, room
 
 
+def _wordings(talk: Talk, hits: Sequence[Hit], model: ChatModel, answer_tokens: int) -> list[str]:
+    """A question in its conversation and, for where that turns out to be too long, alone."""
+    room = room_for(talk.question, hits, model, answer_tokens=answer_tokens)
+    left = (room - question_cost(talk.question) - LEAST_PASSAGE) // _CONVERSATION_SHARE
+    return [in_conversation(talk, min(MOST_TOKENS, left)), talk.question]
+
+
 def _asked(
-    question: str, hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: Draft
+    wordings: Sequence[str], hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: Draft
 ) -> Generator[Delta, None, None]:
     """The model's answer in pieces, asked for with as many passages as its context turns out to take."""
     for attempt in range(_OVERFLOW_TRIES):
+        question = wordings[min(attempt, len(wordings) - 1)]
         draft.passages = packed(question, hits, room)
         try:
             if attempt == 0 and not model.scale.known and draft.passages != list(hits):

@@ -228,7 +228,8 @@ class Answer:
     `text` carries `[n]` markers that refer to `citations`. `abstained` is True where the documents do not say, or
     the model gave no answer; `text` then says so, `reason` why, and there are no citations. `timings` are in seconds,
     `usage` in the server's tokens. `cut` is why the model did not end its answer, None where it did; `left_out` counts
-    the sentences that a strict answer lacks.
+    the sentences that a strict answer lacks. `searched` is what was searched for, "" where it was the question: in a
+    conversation, the question as it is understood without it.
     """
 
     question: str
@@ -242,6 +243,7 @@ class Answer:
     timings: dict[str, float] = field(default_factory=dict)
     cut: Cut | None = None
     left_out: int = 0
+    searched: str = ""
 
     @property
     def notice(self) -> str:
@@ -259,6 +261,7 @@ class Answer:
         """The shape of `rag ask --json`, which scripts may rely on."""
         return {
             "question": self.question,
+            "searched": self.searched or self.question,
             "answer": self.text,
             "abstained": self.abstained,
             "reason": self.reason,
