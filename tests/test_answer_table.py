@@ -140,7 +140,6 @@ def answers(tmp_path: Path) -> Path:
     """A folder with the answers of three systems, of which LangChain lacks the last."""
     write_questions(tmp_path / "questions.jsonl", CASES)
     write_lines(tmp_path / "corpus.jsonl", *({"_id": name, "text": text} for name, text in TEXTS.items()))
-    cited = ("Normans#001", 0, 17, "verified"), ("Normans#000", 0, 8, "unverified")
     write_lines(
         tmp_path / "ours.jsonl",
         ours("leader", "Rollo [1]", 0.9, ("Normans#000", 32, 55, "verified")),
