@@ -98,10 +98,9 @@ def _ours(corpus: Path, kb: Path, settings: Settings) -> Generator[Ask, None, No
 
 @contextmanager
 def peer(command: Sequence[str]) -> Generator[Ask, None, None]:
-    """A peer's script, which answers a line with a line."""
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as process:
+    """A peer's script, which answers a line with a line. Ctrl-C is ours alone; it ends when we do."""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         questions, answers = process.stdin, process.stdout

@@ -19,6 +19,7 @@ model's.
 """
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from bench.record import record
 from rag.cli.common import console
 from rag.cli.demo import MODELS
 from rag.display import print_table
+from rag.errors import RagError
 from rag.evaluation.answers import Kind
 from rag.evaluation.datasets import read_rows
 from rag.settings import APP, load_settings
@@ -105,4 +107,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same command goes on from here.")
+    except RagError as exc:
+        sys.exit(str(exc))
