@@ -23,6 +23,7 @@ ROWS = {
     "all words of the gold answer said": "gold_in_answer",
     "gold span among the passages given to the model": "gold_in_passages",
     "citations an answered question": "citations_each",
+    "characters a citation": "characters_each",
     "citation precision, answerable questions": "citation_precision",
     "citation precision, all questions": "citation_precision_all",
     "citation precision, verified citations": "citation_precision_verified",
@@ -59,6 +60,8 @@ def figures(system: str, cases: Sequence[Case], rows: Mapping[str, Row], texts: 
     answered = [reply for _, reply in read if not reply.abstained]
     if answered:
         shown["citations_each"] = fmean(len(reply.citations) for reply in answered)
+    if lengths := [cited.end - cited.start for reply in answered for cited in reply.citations]:
+        shown["characters_each"] = fmean(lengths)
     known = [(case, reply) for case, reply in read if case.spans]
     if known:
         cited = [_ranges(reply) for _, reply in known]

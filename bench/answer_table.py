@@ -65,7 +65,7 @@ def table(systems: Mapping[str, Figures]) -> list[tuple[str, ...]]:
 def _cell(of: Figures, name: str) -> str:
     if name not in of:
         return "-"
-    if name.endswith("tokens"):
+    if name.endswith("tokens") or name.startswith("characters"):
         return f"{of[name]:.0f}"
     if name.startswith("seconds"):
         return f"{of[name]:.1f}"
