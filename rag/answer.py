@@ -4,11 +4,12 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import rag.errors as errors
 from rag.citing.cite import Slice, Verdict, check, relevance
 from rag.citing.claims import claims, refuses
+from rag.confidence import Confidence, Likely
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
@@ -20,12 +21,10 @@ NOT_IN_DOCUMENTS = "The documents do not answer this."
 NOT_SAID = "The model gave no answer."
 
 _NO_ANSWER = "the model found no answer in the passages"
+_UNLIKE = "nothing in the documents resembles the question"
+_DEFAULT = Confidence()
 
 _OVERFLOW_TRIES = 4
-# On 74 questions to a small model (SQuAD, and product questions that its passages cannot know) this left 20 of 20 off
-# the subject unanswered and refused 4 of 26 that could be answered, each of which the model had answered wrongly.
-_LEAST_RELEVANCE = 0.25
-
 # "It costs 3." may have been going to be 3.50.
 _WHOLE = re.compile(r"""(?<!\d)[.!?…。！？]["'”’»)\]*_]*$""")
 _HALF_MARKER = re.compile(r"\s*[\[【［][^\]】］]{0,40}$")
@@ -92,18 +91,22 @@ def answer_stream(
     *,
     answer_tokens: int,
     strict: bool = False,
+    confidence: Confidence = _DEFAULT,
     finish: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Generator[Event, None, None]:
     """Yield what the model says as it says it, and at last the checked Answer, as `finish` returns it.
 
-    The answer abstains where nothing was found, where the model says that it does not know, and where no sentence of
-    what it said is supported by a passage; if `strict`, it has no other sentences. A KeyboardInterrupt, from within or
-    thrown in, yields the Answer that was given so far, if there is any, and is raised after it. Closing the generator
-    closes the connection. Raises ServerError, and UsageProblem for a question that leaves no room.
+    The answer abstains where nothing was found, or so little like the question that the model is not asked; where the
+    model says that it does not know; where no sentence of what it said is supported by a passage; and where all of
+    this makes an answer too unlikely, by `confidence`. If `strict`, it has no other sentences than supported ones. A
+    KeyboardInterrupt, from within or thrown in, yields the Answer that was given so far, if there is any, and is raised
+    after it. Closing the generator closes the connection. Raises ServerError, and UsageProblem for a question that
+    leaves no room.
     """
     began = time.perf_counter()
-    if not hits:
-        yield finish(_abstained(question, (), "nothing in the documents resembles the question"))
+    likely = confidence.judged(question, hits)
+    if not hits or likely.score < confidence.hopeless:
+        yield finish(_abstained(question, hits, _UNLIKE, likely))
         return
     answer_tokens, room = _shares(question, hits, model, answer_tokens)
     draft = _Draft([])
@@ -122,7 +125,13 @@ def answer_stream(
     timings = {"first_token": first, "answer": time.perf_counter() - began}
     cut = Cut.INTERRUPTED if interrupt else Cut.LENGTH if draft.finish == "length" else None
     answer = checked(
-        question, draft.answer, draft.passages, cut=cut, strict=strict, unsaid=_why_unsaid(draft, answer_tokens)
+        question,
+        draft.answer,
+        draft.passages,
+        cut=cut,
+        strict=strict,
+        unsaid=_why_unsaid(draft, answer_tokens),
+        confidence=confidence,
     )
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
     if interrupt:
@@ -206,24 +215,28 @@ def checked(
     cut: Cut | None = None,
     strict: bool = False,
     unsaid: str = "",
+    confidence: Confidence = _DEFAULT,
 ) -> Answer:
     """What the model said as an Answer: every sentence with its evidence, or the whole as an abstention.
 
     Of what was `cut`, the last sentence counts as unverified unless it is whole. `unsaid` is why nothing was said,
     where that is no matter of the documents; `strict` leaves out what no passage supports.
     """
-    if unsaid and not said.strip():
-        return replace(_abstained(question, passages, unsaid, cut), text=NOT_SAID)
-    if not said.strip() or refuses(said):
-        return _abstained(question, passages, _NO_ANSWER, cut)
-    verdicts = _verdicts(question, said, passages, cut)
+    verdicts = [] if refuses(said) else _verdicts(question, said, passages, cut)
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
-    if not supports and not only_begun:
-        return _abstained(question, passages, "no passage supports what the model said", cut)
     used = {part.passage for evidence in supports for part in evidence.slices}
-    if max((relevance(question, passages[index]) for index in used), default=1.0) < _LEAST_RELEVANCE:
-        return _abstained(question, passages, "no passage speaks of what was asked", cut)
+    silent = 0.0 if only_begun or (unsaid and not said.strip()) else -1.0
+    heard = max((relevance(question, passages[index]) for index in used), default=silent)
+    likely = confidence.judged(question, passages, heard)
+    if unsaid and not said.strip():
+        return replace(_abstained(question, passages, unsaid, likely, cut), text=NOT_SAID)
+    if not verdicts:
+        return _abstained(question, passages, _NO_ANSWER, likely, cut)
+    if not supports and not only_begun:
+        return _abstained(question, passages, "no passage supports what the model said", likely, cut)
+    if likely.score < confidence.threshold:
+        return _abstained(question, passages, "no passage speaks of what was asked", likely, cut)
     kept = _supported(verdicts) if strict else verdicts
     citations: list[Citation] = []
     numbers: dict[tuple[Slice, CitationStatus], int] = {}
@@ -237,6 +250,8 @@ def checked(
         model="",
         cut=cut,
         left_out=len(verdicts) - len(kept),
+        score=likely.score,
+        signals=asdict(likely.signals),
     )
 
 
@@ -305,7 +320,7 @@ def _spaced(parts: Sequence[str], said: str) -> str:
     return ("\n" if "\n" in said.strip() else " ").join(parts)
 
 
-def _abstained(question: str, passages: Sequence[Hit], reason: str, cut: Cut | None = None) -> Answer:
+def _abstained(question: str, passages: Sequence[Hit], reason: str, likely: Likely, cut: Cut | None = None) -> Answer:
     return Answer(
         question=question,
         text=NOT_IN_DOCUMENTS,
@@ -315,4 +330,6 @@ def _abstained(question: str, passages: Sequence[Hit], reason: str, cut: Cut | N
         model="",
         reason=reason,
         cut=cut,
+        score=likely.score,
+        signals=asdict(likely.signals),
     )

@@ -18,6 +18,7 @@ from rag.types import Answer, Citation, Hit
 
 if TYPE_CHECKING:
     from rag.answer import Event
+    from rag.confidence import Confidence
     from rag.lmstudio.chat import ChatModel
     from rag.lmstudio.embeddings import Embedder
     from rag.search.searcher import Searcher
@@ -209,8 +210,21 @@ class KnowledgeBase:
 
         answer_tokens = self.settings.answer_tokens
         yield from answer_stream(
-            question, hits, self.chat_model, answer_tokens=answer_tokens, strict=strict, finish=finished
+            question,
+            hits,
+            self.chat_model,
+            answer_tokens=answer_tokens,
+            strict=strict,
+            confidence=self.confidence,
+            finish=finished,
         )
+
+    @property
+    def confidence(self) -> "Confidence":
+        """What decides whether an answer is likely enough to be given. Raises KnowledgeBaseError."""
+        from rag.confidence_file import load_confidence
+
+        return load_confidence(self.store.path, self.store.made_with())
 
     def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
         """All documents that the filters select, by source; a file that only holds others, as an archive, is none.

@@ -30,10 +30,11 @@ rag.citing.evidence rag.citing.cite rag.search.duplicates
 rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.search.searcher
-rag.packing rag.answer
+rag.packing rag.confidence rag.confidence_file rag.answer
 rag.knowledge_base
 rag.rebuild
-rag.doctor rag.display_answer rag.evaluation.gold rag.evaluation.answers rag.evaluation.retrieval
+rag.doctor rag.display_answer rag.evaluation.wording rag.evaluation.gold rag.evaluation.retrieval
+rag.evaluation.answers rag.evaluation.fabricate rag.evaluation.planted rag.evaluation.asking rag.evaluation.fitting
 rag.evaluation.page rag.evaluation.question_filter rag.evaluation.question_maker
 rag.search.naming rag.search.why rag.evaluation.adapting
 rag.cli.common
@@ -54,7 +55,7 @@ ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
 rag.cli.questions rag.cli.why rag.cli.documents rag.cli.versions rag.cli.rebuild rag.cli.models rag.cli.engine
-rag.cli.demo rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
+rag.cli.demo rag.cli.eval_runs rag.cli.eval_answers rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it
