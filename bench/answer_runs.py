@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import rag.errors as errors
 from ingest.members import ReadOptions
 from ingest.pipeline import ingest
 from rag.evaluation.answers import Case
+from rag.evaluation.asking import KeptChat, ask
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.client import LMStudio
 from rag.settings import APP, Settings
@@ -48,8 +49,8 @@ def run(system: str, cases: Sequence[Case], corpus: Path, folder: Path, settings
         else:
             python, url = str(_peers_python(venv)), f"{server.connection.base}/v1"
             opened = peer([python, str(SCRIPTS[system]), str(corpus), url, embedder, chat])
-        with opened as ask:
-            ask_all(path, cases, ask)
+        with opened as asking:
+            ask_all(path, cases, asking)
 
 
 def ask_all(path: Path, cases: Sequence[Case], ask: Ask) -> None:
@@ -89,33 +90,49 @@ def _tell(line: str) -> None:
 
 @contextmanager
 def _ours(corpus: Path, kb: Path, settings: Settings) -> Generator[Ask, None, None]:
-    """`kb.ask` at its defaults, each record of the corpus a document."""
+    """What `kb.ask` answers at its defaults, each record of the corpus a document.
+
+    What the model says is kept beside it: with ours.jsonl taken away, only changed prompts are asked again.
+    """
     records = ReadOptions(record_id="_id", record_title="title", record_text=("text",))
     with KnowledgeBase(kb, settings=settings, notify=_tell) as base:
         _tell(str(ingest(corpus, into=base, options=records)))
-        yield lambda case: base.ask(case.question).to_dict()
+        with closing(KeptChat(settings, kb.with_name("ours-said.jsonl"), _tell)) as chat:
+
+            def answer(case: Case) -> Row:
+                reply, full = ask(base, case, chat)
+                return full.to_dict() | ({"seconds": reply.seconds} if full.usage else {})
+
+            yield answer
 
 
 @contextmanager
 def peer(command: Sequence[str]) -> Generator[Ask, None, None]:
     """A peer's script, which answers a line with a line. Ctrl-C is ours alone; it ends when we do."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "encoding": "utf-8"}
-    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        questions, answers = process.stdin, process.stdout
+    process = subprocess.Popen(command, start_new_session=True, **pipes)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    questions, answers = process.stdin, process.stdout
 
-        def ask(case: Case) -> Row:
+    def said(case: Case) -> Row:
+        line = ""
+        with suppress(BrokenPipeError):
             questions.write(json.dumps({"question": case.question}) + "\n")
             questions.flush()
-            if line := answers.readline():
-                return dict(json.loads(line))
+            line = answers.readline()
+        if not line:
             raise errors.UsageProblem(f"{Path(command[1]).name} ended at the question {case.id}; why stands above.")
+        return dict(json.loads(line))
 
-        try:
-            yield ask
-        finally:
-            process.terminate()
+    try:
+        yield said
+    finally:
+        process.terminate()
+        with suppress(BrokenPipeError):  # what it did not read any more
+            questions.close()
+        answers.close()
+        process.wait()
 
 
 def _peers_python(venv: Path | None) -> Path:

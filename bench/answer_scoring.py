@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from bench.answer_runs import OURS, Row
@@ -39,8 +39,8 @@ ROWS = {
     "AUROC of the score, off-topic": "auroc_off_topic",
     "AUROC with refusals lowest, near-miss": "auroc_unanswerable_refusals",
     "AUROC with refusals lowest, off-topic": "auroc_off_topic_refusals",
-    "seconds a question, p50": "seconds_p50",
-    "seconds a question, p95": "seconds_p95",
+    "seconds a question, mean": "seconds_mean",
+    "seconds a question, median": "seconds_median",
     "prompt tokens a question": "prompt_tokens",
     "answer tokens a question": "completion_tokens",
 }
@@ -53,28 +53,45 @@ def figures(system: str, cases: Sequence[Case], rows: Mapping[str, Row], texts: 
     """
     read = [(case, reply_of(system, rows[case.id], texts)) for case in cases]
     scores = answer_scores(read)
-    shown: dict[str, Any] = scores.values | scores.cost
-    intervals = dict(scores.intervals)
-    if system != OURS:
-        shown = {name: value for name, value in shown.items() if name not in UNCHECKED}
-    answered = [reply for _, reply in read if not reply.abstained]
-    if answered:
-        shown["citations_each"] = fmean(len(reply.citations) for reply in answered)
-    if lengths := [cited.end - cited.start for reply in answered for cited in reply.citations]:
-        shown["characters_each"] = fmean(lengths)
-    known = [(case, reply) for case, reply in read if case.spans]
-    if known:
-        cited = [_ranges(reply) for _, reply in known]
-        given = [_given(system, rows[case.id]) for case, _ in known]
-        golds = [case.spans for case, _ in known]
-        shown["citation_characters"] = fmean(map(_recall, cited, golds))
-        shown["gold_in_passages"] = fmean(_recall(places, gold) > 0 for places, gold in zip(given, golds, strict=True))
+    unknown = UNCHECKED if system != OURS else ()
+    shown = {name: value for name, value in scores.values.items() if name not in unknown}
+    intervals = {name: of for name, of in scores.intervals.items() if name in shown}
     for kind, name in ((Kind.UNANSWERABLE, "auroc_unanswerable"), (Kind.OFF_TOPIC, "auroc_off_topic")):
         higher, lower = (_refusals_lowest(read, of) for of in (Kind.ANSWERABLE, kind))
         if higher and lower:
             shown[f"{name}_refusals"] = auroc(higher, lower)
             intervals[f"{name}_refusals"] = auroc_interval(higher, lower)
-    return {**shown, "intervals": {name: of for name, of in intervals.items() if name in shown}}
+    seen = [(case, reply, _given(system, rows[case.id])) for case, reply in read if case.spans]
+    return {**shown, **_places(seen), **_sizes([reply for _, reply in read]), "intervals": intervals}
+
+
+def _places(seen: Sequence[tuple[Case, Reply, Sequence[Range]]]) -> dict[str, float]:
+    """How much of the gold spans was cited, and how often the model saw any of them."""
+    if not seen:
+        return {}
+    cited = [[(of.source, of.start, of.end) for of in reply.citations] for _, reply, _ in seen]
+    return {
+        "citation_characters": fmean(_recall(of, case) for of, (case, _, _) in zip(cited, seen, strict=True)),
+        "gold_in_passages": fmean(_recall(given, case) > 0 for case, _, given in seen),
+    }
+
+
+def _recall(places: Sequence[Range], case: Case) -> float:
+    return span_score(places, case.spans).recall
+
+
+def _sizes(replies: Sequence[Reply]) -> dict[str, float]:
+    """How many citations an answer has, how long they are, and what an answer cost; a refusal before the model is 0."""
+    answered = [reply for reply in replies if not reply.abstained]
+    of: dict[str, Sequence[float]] = {
+        "citations_each": [len(reply.citations) for reply in answered],
+        "characters_each": [cited.end - cited.start for reply in answered for cited in reply.citations],
+        "seconds_mean": [reply.seconds for reply in replies],
+        "prompt_tokens": [reply.tokens[0] for reply in replies],
+        "completion_tokens": [reply.tokens[1] for reply in replies],
+    }
+    sizes = {name: fmean(values) for name, values in of.items() if values}
+    return sizes | ({"seconds_median": median(of["seconds_mean"])} if replies else {})
 
 
 def reply_of(system: str, row: Row, texts: Mapping[str, str]) -> Reply:
@@ -95,7 +112,7 @@ def _ours(row: Row, texts: Mapping[str, str]) -> Reply:
         for cited in row["citations"]
     )
     tokens = row["usage"].get("prompt_tokens", 0), row["usage"].get("completion_tokens", 0)
-    return Reply(row["answer"], row["abstained"], citations, row.get("score"), row["seconds"], tokens=tokens)
+    return Reply(row["answer"], row["abstained"], citations, row["score"], row["seconds"], tokens=tokens)
 
 
 def _peer(system: str, row: Row) -> Reply:
@@ -128,14 +145,6 @@ def _given(system: str, row: Row) -> list[Range]:
 def _name(source: str) -> str:
     """The set's own name of a document: `squad/corpus.jsonl#Normans#001` is its record Normans#001."""
     return source.partition("#")[2]
-
-
-def _ranges(reply: Reply) -> list[Range]:
-    return [(cited.source, cited.start, cited.end) for cited in reply.citations]
-
-
-def _recall(places: Sequence[Range], gold: Sequence[Range]) -> float:
-    return span_score(places, gold).recall
 
 
 def _refusals_lowest(read: Sequence[tuple[Case, Reply]], kind: Kind) -> list[float]:

@@ -193,7 +193,7 @@ def test_the_table_of_kept_answers(answers: Path) -> None:
     assert rows["citation precision, verified citations"] == ("1.000 (1.00-1.00)", "-")
     assert rows["prompt tokens a question"] == ("100", "200")
     assert rows["characters a citation"] == (f"{(23 + 17 + 8) / 3:.0f}", f"{(21 + 0 + 31) / 3:.0f}")
-    assert rows["seconds a question, p50"] == ("2.0", "4.0")
+    assert rows["seconds a question, median"] == ("2.0", "4.0")
 
 
 def test_only_questions_that_all_have_answered_are_compared(answers: Path) -> None:
