@@ -1,5 +1,6 @@
 """Kept answers of each system → its measures. Nothing but files is read, so that answers can be judged again later."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, median
@@ -14,6 +15,7 @@ from rag.markers import pieces
 from rag.types import CitationStatus
 
 NOTHING = ("", "Empty Response")  # what LlamaIndex says where it found no passage
+_NAMED = re.compile(r"\bsource (\d{1,2})\b", re.IGNORECASE)  # as its prompt calls them
 UNCHECKED = ("citation_precision_verified", "verified_sentences", "exact_quotes")  # of what only we check
 
 # What a row of the table shows, and what it is called.
@@ -118,8 +120,8 @@ def _ours(row: Row, texts: Mapping[str, str]) -> Reply:
 def _peer(system: str, row: Row) -> Reply:
     """A peer's answer, without its markers: it abstains where its words say so, and cites nothing then.
 
-    LlamaIndex's markers count its sources; one that names none of them cites nothing that is there. LangChain's prompt
-    asks for no markers: what was retrieved is what it cites.
+    LlamaIndex's markers count its sources, and so does "According to Source 2"; one that names none of them cites
+    nothing that is there. LangChain's prompt asks for no markers: what was retrieved is what it cites.
     """
     parts = pieces(row["text"])
     text = "".join(part.text for part in parts if part.kind is not Piece.MARKER)
@@ -128,7 +130,8 @@ def _peer(system: str, row: Row) -> Reply:
     if text.strip() in NOTHING or refuses(text):
         return replace(reply, abstained=True)
     places = _given(system, row)
-    numbers = list(dict.fromkeys(number for part in parts for number in part.numbers))
+    named = [number for part in parts for number in part.numbers] + [int(n) for n in _NAMED.findall(row["text"])]
+    numbers = list(dict.fromkeys(named))
     if system == "langchain":
         numbers = list(range(1, len(places) + 1))
     cited = [(n, places[n - 1] if 0 < n <= len(places) else ("", 0, 0)) for n in numbers]

@@ -209,6 +209,10 @@ def test_only_questions_that_all_have_answered_are_compared(answers: Path) -> No
 
 
 def test_what_a_peers_markers_name() -> None:
-    reply = reply_of("llamaindex", peers("leader", "Robert [Source 2] led [2], and [9] too.", 0.8), TEXTS)
-    assert reply.text.split() == ["Robert", "led", ",", "and", "too."]
-    assert [(cited.n, cited.source) for cited in reply.citations] == [(2, "Normans#001"), (9, "")]
+    reply = reply_of("llamaindex", peers("leader", "Robert [2] led [2], and [9] too, says Source 1.", 0.8), TEXTS)
+    assert reply.text.split() == ["Robert", "led", ",", "and", "too,", "says", "Source", "1."]
+    assert [(cited.n, cited.source) for cited in reply.citations] == [
+        (2, "Normans#001"),
+        (9, ""),
+        (1, "Normans#000"),
+    ]
