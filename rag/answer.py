@@ -104,9 +104,9 @@ def answer_stream(
     leaves no room.
     """
     began = time.perf_counter()
-    likely = confidence.judged(question, hits)
-    if not hits or likely.score < confidence.hopeless:
-        yield finish(_abstained(question, hits, _UNLIKE, likely))
+    hopeless = confidence.hopeless(question, hits)
+    if not hits or hopeless:
+        yield finish(_abstained(question, hits, _UNLIKE, hopeless or confidence.judged(question, hits)))
         return
     answer_tokens, room = _shares(question, hits, model, answer_tokens)
     draft = _Draft([])

@@ -1,9 +1,10 @@
 """`rag eval --answers`: what is answered to questions with known answers, how it is cited, and what is refused."""
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rag.errors as errors
 from rag.cli.common import console, knowledge_base, notify, print_json
@@ -61,7 +62,6 @@ def evaluate_answers(path: Path, kb: Path | None, options: AnswerOptions) -> Non
             notify(f"Interrupted at question {len(answered) + 1} of {len(cases)}; the same command goes on from there.")
             raise
         finally:
-            model = chat.model.key if chat.requests or answered else ""
             chat.close()
         scores = answer_scores(answered)
         planted = scored(gold_pairs(base, cases)[:_PLANTED_IN])
@@ -69,7 +69,7 @@ def evaluate_answers(path: Path, kb: Path | None, options: AnswerOptions) -> Non
         figures = {
             "set": name,
             "embedding_model": base.store.identity.embedding_model,
-            "chat_model": model,
+            "chat_model": next((answer.model for answer in answers if answer.model), None),
             "queries": len(cases),
             **scores.to_dict(),
             "fabrications": planted.to_dict(),
@@ -141,7 +141,7 @@ def _print(scores: "AnswerScores", planted: "Scores", found: "Fit | None") -> No
         low, high = scores.intervals[name]
         rows.append((name.replace("_", " "), f"{value:.3f} ({low:.2f}-{high:.2f})"))
     rows += [(name.replace("_", " "), f"{value:.2f}") for name, value in scores.cost.items()]
-    rows += [("planted: " + text, shown) for text, shown in _planted(planted.to_dict())]
+    rows += _planted(planted)
     print_table(console(), ("measure", "value"), rows, header_when_piped=True)
     if found is not None:
         then, now = found.before, found.after
@@ -150,10 +150,10 @@ def _print(scores: "AnswerScores", planted: "Scores", found: "Fit | None") -> No
         notify(f"Fitted on {found.confidence.fitted} questions, {held}: {kept}.")
 
 
-def _planted(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    alarms = figures.pop("false_alarms")
-    rows = [("true claims doubted", "-" if alarms is None else f"{alarms:.3f} of {figures.pop('true_claims')}")]
-    for kind, found in figures.items():
-        if isinstance(found, dict) and found["planted"]:
-            rows.append((f"{kind} changed, noticed", f"{found['noticed']:.3f} of {found['planted']}"))
-    return rows
+def _planted(planted: "Scores") -> "list[tuple[str, str]]":
+    from rag.evaluation.fabricate import KINDS
+
+    counts = Counter(made.kind for _, made in planted.false)
+    alarms = [("true claims doubted", f"{planted.false_alarms():.3f} of {len(planted.true)}")] if planted.true else []
+    noticed = [(kind, f"{planted.detected(kind):.3f} of {counts[kind]}") for kind in KINDS if counts[kind]]
+    return alarms + [(f"planted: another {kind}, noticed", shown) for kind, shown in noticed]
