@@ -17,7 +17,7 @@ from langchain_text_splitters import RecursiveCharacterTextSplitter
 from pydantic import SecretStr
 
 MOST_TOKENS = 512  # as many as our answers may have; without a limit a small model may go on for thousands
-TIMEOUT_S = 600.0
+TIMEOUT_S = 3600.0  # of a question: a busy machine may take minutes
 
 # The wording of `rlm/rag-prompt`, which the tutorial takes from LangChain's hub.
 PROMPT = ChatPromptTemplate.from_messages(

@@ -20,7 +20,7 @@ from llama_index.llms.openai_like import OpenAILike
 from llama_index_instrumentation import get_dispatcher
 
 MOST_TOKENS = 512  # as many as our answers may have; without a limit a small model may go on for thousands
-TIMEOUT_S = 600.0
+TIMEOUT_S = 3600.0  # of a question: a busy machine may take minutes
 
 
 class Spent(BaseEventHandler):
