@@ -10,10 +10,12 @@ import rag.errors as errors
 from rag.citing.cite import Evidence, Slice, Verdict, check, relevance
 from rag.citing.claims import claims, refuses
 from rag.confidence import Confidence, Likely
+from rag.links import unlinked
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
 from rag.packing import LEAST_PASSAGE, cost, packed, prompt, question_cost
+from rag.talk import MOST_TOKENS, Talk, in_conversation
 from rag.thinking import Thoughts
 from rag.types import Answer, Citation, CitationStatus, Cut, Hit
 
@@ -26,6 +28,8 @@ _UNLIKE = "nothing in the documents resembles the question"
 _DEFAULT = Confidence()
 
 _OVERFLOW_TRIES = 4
+_CONVERSATION_SHARE = 4  # it may have one part in four of what is left for passages
+
 # "It costs 3." may have been going to be 3.50.
 _WHOLE = re.compile(r"""(?<!\d)[.!?…。！？]["'”’»)\]*_]*$""")
 _HALF_MARKER = re.compile(r"\s*[\[【［][^\]】］]{0,40}$")
@@ -49,8 +53,8 @@ Event = Said | Answer
 
 
 @dataclass(slots=True)
-class _Draft:
-    """What a model has written so far: `answer` is to be checked, the reader holds back what may become a marker."""
+class Draft:
+    """What a model has written so far: `answer` is to be checked, without what it thought."""
 
     passages: list[Hit]
     answer: str = ""
@@ -92,11 +96,13 @@ def answer_stream(
     *,
     answer_tokens: int,
     strict: bool = False,
+    talk: Talk | None = None,
     confidence: Confidence = _DEFAULT,
     finish: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Generator[Event, None, None]:
     """Yield what the model says as it says it, and at last the checked Answer, as `finish` returns it.
 
+    In a conversation `talk` is what the model is asked; the answer is checked by the question, which stands by itself.
     The answer abstains where nothing was found, or so little like the question that the model is not asked; where the
     model says that it does not know; where no sentence of what it said is supported by a passage; and where all of
     this makes an answer too unlikely, by `confidence`. If `strict`, it has no other sentences than supported ones. A
@@ -109,12 +115,13 @@ def answer_stream(
     if not hits or hopeless:
         yield finish(_abstained(question, hits, _UNLIKE, hopeless or confidence.judged(question, hits)))
         return
-    answer_tokens, room = _shares(question, hits, model, answer_tokens)
-    draft = _Draft([])
+    wordings = [question] if talk is None else _wordings(talk, hits, model, answer_tokens)
+    answer_tokens, room = _shares(wordings[0], hits, model, answer_tokens)
+    draft = Draft([])
     first = 0.0
     interrupt: KeyboardInterrupt | None = None
     try:
-        with closing(_asked(question, hits, model, room, answer_tokens, draft)) as deltas:
+        with closing(_asked(wordings, hits, model, room, answer_tokens, draft)) as deltas:
             for delta in deltas:
                 for said in draft.hear(delta):
                     first = first or time.perf_counter() - began
@@ -131,7 +138,7 @@ def answer_stream(
         draft.passages,
         cut=cut,
         strict=strict,
-        unsaid=_why_unsaid(draft, answer_tokens),
+        unsaid=why_unsaid(draft, answer_tokens),
         confidence=confidence,
     )
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
@@ -160,11 +167,19 @@ def _shares(question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens:
     return answer_tokens, room
 
 
+def _wordings(talk: Talk, hits: Sequence[Hit], model: ChatModel, answer_tokens: int) -> list[str]:
+    """A question in its conversation and, for where that turns out to be too long, alone."""
+    room = room_for(talk.question, hits, model, answer_tokens=answer_tokens)
+    left = (room - question_cost(talk.question) - LEAST_PASSAGE) // _CONVERSATION_SHARE
+    return [in_conversation(talk, min(MOST_TOKENS, left)), talk.question]
+
+
 def _asked(
-    question: str, hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: _Draft
+    wordings: Sequence[str], hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: Draft
 ) -> Generator[Delta, None, None]:
     """The model's answer in pieces, asked for with as many passages as its context turns out to take."""
     for attempt in range(_OVERFLOW_TRIES):
+        question = wordings[min(attempt, len(wordings) - 1)]
         draft.passages = packed(question, hits, room)
         try:
             if attempt == 0 and not model.scale.known and draft.passages != list(hits):
@@ -200,7 +215,8 @@ def _messages(question: str, passages: Sequence[Hit]) -> list[Message]:
     return [{"role": "user", "content": prompt(question, passages)}]
 
 
-def _why_unsaid(draft: _Draft, answer_tokens: int) -> str:
+def why_unsaid(draft: Draft, answer_tokens: int) -> str:
+    """Why a model that thought gave no answer; "" where that is no matter of its thinking."""
     if draft.thought and draft.finish == "length":
         return f"the model spent all {answer_tokens} tokens of its answer on thinking; RAG_ANSWER_TOKENS allows more"
     if draft.thought:
@@ -223,6 +239,7 @@ def checked(
     Of what was `cut`, the last sentence counts as unverified unless it is whole. `unsaid` is why nothing was said,
     where that is no matter of the documents; `strict` leaves out what no passage supports.
     """
+    said = unlinked(said, (f"{hit.source}\n{hit.text}" for hit in passages))
     verdicts = [] if refuses(said) else _verdicts(question, said, passages, cut)
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
@@ -238,20 +255,23 @@ def checked(
     if likely.score < confidence.threshold:
         return _abstained(question, passages, "no passage speaks of what was asked", likely, cut)
     kept = _supported(verdicts) if strict else verdicts
+    answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ")
+    left_out, signals = len(verdicts) - len(kept), asdict(likely.signals)
+    return replace(answer, cut=cut, left_out=left_out, score=likely.score, signals=signals)
+
+
+def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit], *, parted: str = " ") -> Answer:
+    """The claims of these verdicts as the text of an Answer, each with the markers of its citations behind it."""
     citations: list[Citation] = []
     numbers: dict[tuple[Slice, CitationStatus], int] = {}
-    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in kept]
+    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in verdicts]
     return Answer(
         question=question,
-        text=_spaced(parts, said),
+        text=parted.join(parts),
         abstained=False,
         citations=tuple(citations),
         hits=tuple(passages),
         model="",
-        cut=cut,
-        left_out=len(verdicts) - len(kept),
-        score=likely.score,
-        signals=asdict(likely.signals),
     )
 
 
@@ -321,11 +341,6 @@ def _marker(
                 )
             )
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
-
-
-def _spaced(parts: Sequence[str], said: str) -> str:
-    """The sentences with line breaks where the model made paragraphs or a list, blanks elsewhere."""
-    return ("\n" if "\n" in said.strip() else " ").join(parts)
 
 
 def _abstained(question: str, passages: Sequence[Hit], reason: str, likely: Likely, cut: Cut | None = None) -> Answer:

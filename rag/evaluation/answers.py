@@ -87,7 +87,7 @@ class AnswerScores:
     exact_match, f1, gold_in_answer: means over answerable questions, against the best of the gold answers, an
     abstention counting 0; gold_in_answer is 1 where all words of one are said.
     citation_precision: the share of citations of answered answerable questions that overlap a gold span;
-    citation_precision_verified: of those marked verified; citation_precision_all: of those verified or repaired, each
+    citation_precision_verified: of those marked verified; citation_precision_all: of all but the unverified, each
     that an unanswerable question got counting as wrong.
     citation_recall: the share of gold spans that a citation overlaps; a question that was refused has 0.
     verified_sentences: the share of sentences that claim something whose citations are verified or repaired.
@@ -153,7 +153,7 @@ def _answering(case: Case, reply: Reply) -> dict[str, Share]:
 
 def _citing(case: Case, reply: Reply) -> dict[str, Share]:
     given = reply.citations
-    sure = [cited for cited in given if cited.status in (CitationStatus.VERIFIED, CitationStatus.REPAIRED)]
+    sure = [cited for cited in given if cited.status is not CitationStatus.UNVERIFIED]
     shares: dict[str, Share] = {"verified_sentences": _verified(reply)}
     shares["exact_quotes"] = sum(cited.exact for cited in given), len(given)
     if case.kind is not Kind.ANSWERABLE:
