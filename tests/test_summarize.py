@@ -206,7 +206,7 @@ def test_notes_that_do_not_fit_are_joined_in_groups(server: FakeLMStudio, base: 
         summary = small.summarize("hens.md", sentences=4)
     asked = [prompt for prompt in prompts(server) if prompt.startswith("Notes")]
     assert len(asked) > 2
-    assert all(prompt.count("\n- ") >= 2 for prompt in asked)
+    assert all(prompt.count("\n> ") >= 2 for prompt in asked)
     assert exact(base, summary)
 
 
