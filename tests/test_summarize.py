@@ -186,8 +186,15 @@ def test_long_documents_are_read_in_parts_and_joined(server: FakeLMStudio, base:
     assert any(isinstance(event, Said) for event in events)
 
 
+def test_where_the_joining_fails_the_parts_speak(server: FakeLMStudio, base: KnowledgeBase) -> None:
+    *_, summary = _with_notes(server, base, "hens.md", sentences=3, joined="It was invented in Atlantis by 77 dwarfs.")
+    assert isinstance(summary, Summary)
+    assert summary.sentences == summary.supported == len({c.quote for c in summary.citations}) == 3
+    assert exact(base, summary)
+
+
 def _with_notes(
-    server: FakeLMStudio, base: KnowledgeBase, source: str, sentences: int
+    server: FakeLMStudio, base: KnowledgeBase, source: str, sentences: int, joined: str = ""
 ) -> Iterator[Progress | Said | Summary]:
     """What a run yields; the model says a true and a false sentence of each part, and of all."""
     for event in base.summarizing(source, sentences=sentences).run():
@@ -196,6 +203,8 @@ def _with_notes(
             found = re.search(r"house (\d+)", part)
             n = found[1] if found else "1"
             server.says = f"The hen of house {n} lays {n} eggs a week. The hen of house 77 lays 77 eggs a week."
+            if joined and event.part is None:
+                server.says = joined
         yield event
 
 

@@ -195,7 +195,10 @@ class Summarizer:
         return checked(said, [window], count, self._about)
 
     def _joined(self) -> Generator[Event, None, Checked]:
-        """The sentences of the summary: those of the parts where these are few, else as the model sums them up."""
+        """The sentences of the summary: those of the parts where these are few, else as the model sums them up.
+
+        Where the documents support nothing of that, they are some of the parts'.
+        """
         everything = sum((part.checked for part in self._read), Checked((), ()))
         if len(everything.verdicts) <= self._wanted:
             return everything
@@ -210,11 +213,14 @@ class Summarizer:
             notes = []
             for group in groups:
                 notes += yield from self._fewer(group)
-        if len(notes) <= self._wanted:
-            return checked("\n\n".join(note.text for note in notes), _windows(notes), self._wanted, self._about)
-        prompt = self._prompt(_WHOLE, "\n".join(note.line for note in notes), self._wanted)
-        said = yield from self._said(prompt, self._wanted, shown=True)
-        return checked(said, _windows(notes), self._wanted, self._about)
+        if len(notes) > self._wanted:
+            prompt = self._prompt(_WHOLE, "\n".join(note.line for note in notes), self._wanted)
+            said = yield from self._said(prompt, self._wanted, shown=True)
+            found = checked(said, _windows(notes), self._wanted, self._about)
+            if found.supported.verdicts:
+                return found
+            notes = notes[:: ceil(len(notes) / self._wanted)]
+        return checked("\n\n".join(note.text for note in notes), _windows(notes), self._wanted, self._about)
 
     def _fewer(self, notes: Sequence[Note]) -> Generator[Said, None, list[Note]]:
         """A third as many notes: what the model makes of them and the documents support, else the first of them."""
