@@ -47,16 +47,24 @@ def server() -> Iterator[FakeLMStudio]:
         yield running
 
 
-@pytest.fixture
-def base(server: FakeLMStudio, tmp_path: Path) -> Iterator[KnowledgeBase]:
-    """Three documents, one of them of several parts for a small context."""
-    path = tmp_path / "notes.kb"
-    store = Store.create(path, IDENTITY, [[0.5] * 4] * 4)
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three documents, one of them of several parts for a small context, one without text."""
+    folder = tmp_path_factory.mktemp("stored")
+    store = Store.create(folder / "notes.kb", IDENTITY, [[0.5] * 4] * 4)
     made = [version("docs/manual.md", SHORT), version("docs/sub/hens.md", LONG), version("docs/empty.md", "")]
     made[2] = replace(made[2], chunks=[], vectors=np.zeros((0, 4), np.float32))
     writer = Writer(store)
-    writer.set_root("docs", tmp_path / "docs")
+    writer.set_root("docs", folder / "docs")
     writer.put(made)
+    return folder
+
+
+@pytest.fixture
+def base(server: FakeLMStudio, stored: Path) -> Iterator[KnowledgeBase]:
+    """These, of which no summary is kept."""
+    path = stored / "notes.kb"
+    (path / "summaries.jsonl").unlink(missing_ok=True)
     settings = replace(server.settings, kb=path, chat_context=2048, answer_tokens=256)
     with KnowledgeBase(path, settings=settings) as opened:
         yield opened
@@ -257,9 +265,9 @@ def test_a_name_means_a_document_or_all_below_it(base: KnowledgeBase, source: st
     assert len(base.summarizing(source)._documents) == found
 
 
-def test_a_folder_on_disk_is_known_by_its_path(base: KnowledgeBase, tmp_path: Path) -> None:
-    assert len(base.summarizing(str(tmp_path / "docs"))._documents) == 2
-    assert len(base.summarizing(str(tmp_path / "docs" / "sub"))._documents) == 1
+def test_a_folder_on_disk_is_known_by_its_path(base: KnowledgeBase, stored: Path) -> None:
+    assert len(base.summarizing(str(stored / "docs"))._documents) == 2
+    assert len(base.summarizing(str(stored / "docs" / "sub"))._documents) == 1
 
 
 @pytest.mark.parametrize(
