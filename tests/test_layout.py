@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors
 rag.display rag.display_markdown rag.display_html
-rag.types rag.settings rag.tokens rag.quoting rag.sentences rag.stop_words rag.words rag.evaluation.metrics
+rag.types rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words rag.evaluation.metrics
 rag.evaluation.datasets rag.search.options
 rag.search.where rag.search.matching rag.search.paths rag.search.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
@@ -22,20 +22,24 @@ rag.lmstudio.embeddings rag.lmstudio.token_scale rag.lmstudio.chat rag.lmstudio.
 rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
 rag.store.vectors
-rag.store.kept rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
+rag.store.kept rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.both rag.store.rank
+rag.store.versions
 rag.store.adapter_file
-rag.markers rag.thinking
+rag.markers rag.thinking rag.links
 rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims
 rag.citing.evidence rag.citing.cite rag.search.duplicates
 rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.search.searcher
-rag.packing rag.answer rag.search.naming
+rag.packing rag.talk rag.confidence rag.confidence_file rag.answer rag.search.naming
 rag.summarizing.windows rag.summarizing.notes rag.summarizing.summary
 rag.summarizing.summarize
+rag.sessions
 rag.knowledge_base
+rag.conversation
 rag.rebuild
-rag.doctor rag.display_answer rag.evaluation.gold rag.evaluation.answers rag.evaluation.retrieval
+rag.doctor rag.display_answer rag.evaluation.wording rag.evaluation.gold rag.evaluation.retrieval
+rag.evaluation.answers rag.evaluation.fabricate rag.evaluation.planted rag.evaluation.asking rag.evaluation.fitting
 rag.evaluation.page rag.evaluation.question_filter rag.evaluation.question_maker
 rag.search.why rag.evaluation.adapting
 rag.cli.common
@@ -55,8 +59,9 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow ingest.describe
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions rag.cli.rebuild rag.cli.models
-rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
+rag.cli.questions rag.cli.chat_commands rag.cli.chat rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions
+rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.demo rag.cli.eval_runs rag.cli.eval_answers rag.cli.evaluate
+rag.cli.eval_make rag.cli.adapt rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it
@@ -179,6 +184,7 @@ def test_files_stay_small(name: str) -> None:
                 "Answer",
                 "Citation",
                 "CitationStatus",
+                "Conversation",
                 "Hit",
                 "KnowledgeBase",
                 "LMStudio",
