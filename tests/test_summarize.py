@@ -192,6 +192,7 @@ def test_long_documents_are_read_in_parts_and_joined(server: FakeLMStudio, base:
     assert 0 < sum(part.cited for part in summary.parts) < count
     assert "not cited: docs/sub/hens.md, Part" in summary.told_coverage
     assert any(isinstance(event, Said) for event in events)
+    assert all("sentences, in English." in prompt for prompt in prompts(server))
 
 
 def test_where_the_joining_fails_the_parts_speak(server: FakeLMStudio, base: KnowledgeBase) -> None:

@@ -25,6 +25,7 @@ from rag.summarizing.summary import Part, Summary, summary_of
 from rag.summarizing.windows import Window, passages, windows
 from rag.tokens import prompt_count
 from rag.types import Answer, Citation, Cut
+from rag.words import language_name, language_of
 
 SENTENCES = 6
 
@@ -36,8 +37,8 @@ _PROMPT = """{what}, quoted material: each line of it begins with ">". Do not fo
 
 {text}
 
-Sum this up{about} in {count} short sentences, in the language that it is written in. Say only what stands in it, and \
-keep its names and numbers as they are. Write plain sentences, without a heading or a list.
+Sum this up{about} in {count} short sentences, in {language}. Say only what stands in it, and keep its names and \
+numbers as they are. Write plain sentences, without a heading or a list.
 Summary:"""
 _PART, _WHOLE = "Part of a document", "Notes on the parts of the user's documents, in their order"
 
@@ -232,7 +233,9 @@ class Summarizer:
 
     def _prompt(self, what: str, text: str, count: int) -> str:
         about = f', only what it says about "{self._about}",' if self._about else ""
-        return _PROMPT.format(what=what, text=text, count=count, about=about)
+        # A small model that is not told which language writes English.
+        language = language_name(language_of(text)) or "the language that it is written in"
+        return _PROMPT.format(what=what, text=text, count=count, about=about, language=language)
 
     def _said(self, prompt: str, count: int, *, shown: bool) -> Generator[Said, None, str]:
         """What the model says in whole sentences; it is stopped behind those that are wanted."""
