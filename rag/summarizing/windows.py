@@ -26,11 +26,11 @@ class Window:
 
     @property
     def text(self) -> str:
-        """What a model reads: the passages, their headings above them where these change."""
+        """What a model reads: the passages, their headings above them where these change and do not stand in them."""
         lines: list[str] = []
         above: tuple[str, ...] = ()
         for passage in self.passages:
-            if passage.headings != above and passage.headings:
+            if passage.headings != above and passage.headings and passage.headings[-1] not in passage.text:
                 lines.append(f"({quoted_line(' > '.join(passage.headings))})")
             above = passage.headings
             lines.append(quoted(passage.text))
