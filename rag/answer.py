@@ -2,19 +2,20 @@
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import rag.errors as errors
-from rag.citing.cite import Slice, Verdict, check, relevance
+from rag.citing.cite import Slice, Verdict, check, cited, relevance
 from rag.citing.claims import claims, refuses
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
-from rag.packing import LEAST_PASSAGE, cost, packed, prompt, question_cost
+from rag.packing import ANSWERING, LEAST_PASSAGE, cost, packed, prompt, question_cost
 from rag.thinking import Thoughts
-from rag.types import Answer, Citation, CitationStatus, Cut, Hit
+from rag.types import Answer, Citation, CitationStatus, Cut, Hit, Step
 
 NOT_IN_DOCUMENTS = "The documents do not answer this."
 NOT_SAID = "The model gave no answer."
@@ -45,11 +46,11 @@ class Said:
     reasoning: str = ""
 
 
-Event = Said | Answer
+Event = Said | Step | Answer
 
 
 @dataclass(slots=True)
-class _Draft:
+class Draft:
     """What a model has written so far: `answer` is to be checked, the reader holds back what may become a marker."""
 
     passages: list[Hit]
@@ -105,12 +106,12 @@ def answer_stream(
     if not hits:
         yield finish(_abstained(question, (), "nothing in the documents resembles the question"))
         return
-    answer_tokens, room = _shares(question, hits, model, answer_tokens)
-    draft = _Draft([])
+    answer_tokens, room = shares(question, hits, model, answer_tokens)
+    draft = Draft([])
     first = 0.0
     interrupt: KeyboardInterrupt | None = None
     try:
-        with closing(_asked(question, hits, model, room, answer_tokens, draft)) as deltas:
+        with closing(asked(question, hits, model, room, answer_tokens, draft)) as deltas:
             for delta in deltas:
                 for said in draft.hear(delta):
                     first = first or time.perf_counter() - began
@@ -134,46 +135,58 @@ def room_for(question: str, hits: Sequence[Hit], model: ChatModel, *, answer_tok
 
     The model is loaded, with room for all if it can be. Raises UsageProblem where the question alone is too long.
     """
-    return _shares(question, hits, model, answer_tokens)[1]
+    return shares(question, hits, model, answer_tokens)[1]
 
 
-def _shares(question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens: int) -> tuple[int, int]:
+def shares(
+    question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens: int, wording: str = ANSWERING
+) -> tuple[int, int]:
     """How the context is shared: the most that the answer may have, in the model's tokens, and the prompt, in ours."""
-    context = model.reserve(model.scale.cost(cost(question, hits)) + answer_tokens)
+    context = model.reserve(model.scale.cost(cost(question, hits, wording)) + answer_tokens)
     answer_tokens = min(answer_tokens, context // 2)
     room = model.scale.most(context - answer_tokens)
-    if question_cost(question) + LEAST_PASSAGE > room:
+    if (taken := question_cost(question, wording)) + LEAST_PASSAGE > room:
         raise errors.UsageProblem(
-            f"The question takes about {question_cost(question)} tokens, and {model.model.key} is loaded with "
+            f"The question takes about {taken} tokens, and {model.model.key} is loaded with "
             f"{context}, the answer included. Shorten it, or give the model a larger context (RAG_CHAT_CONTEXT)."
         )
     return answer_tokens, room
 
 
-def _asked(
-    question: str, hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: _Draft
+def asked(
+    question: str,
+    hits: Sequence[Hit],
+    model: ChatModel,
+    room: int,
+    answer_tokens: int,
+    draft: Draft,
+    wording: str = ANSWERING,
+    response_format: Mapping[str, Any] | None = None,
 ) -> Generator[Delta, None, None]:
     """The model's answer in pieces, asked for with as many passages as its context turns out to take."""
     for attempt in range(_OVERFLOW_TRIES):
-        draft.passages = packed(question, hits, room)
+        draft.passages = packed(question, hits, room, wording)
         try:
             if attempt == 0 and not model.scale.known and draft.passages != list(hits):
-                room = _counted_room(question, draft.passages, model, answer_tokens, room)
-                draft.passages = packed(question, hits, room)
-            with closing(model.stream(_messages(question, draft.passages), max_tokens=answer_tokens)) as deltas:
+                room = _counted_room(question, draft.passages, model, answer_tokens, room, wording)
+                draft.passages = packed(question, hits, room, wording)
+            messages = _messages(question, draft.passages, wording)
+            with closing(model.stream(messages, max_tokens=answer_tokens, response_format=response_format)) as deltas:
                 yield from deltas
             return
         except errors.ContextOverflow as exc:
             if draft.answer or draft.thought or attempt == _OVERFLOW_TRIES - 1:
                 raise
-            room = _less(cost(question, draft.passages), str(exc), model, answer_tokens)
+            room = _less(cost(question, draft.passages, wording), str(exc), model, answer_tokens)
 
 
-def _counted_room(question: str, passages: Sequence[Hit], model: ChatModel, answer_tokens: int, room: int) -> int:
+def _counted_room(
+    question: str, passages: Sequence[Hit], model: ChatModel, answer_tokens: int, room: int, wording: str
+) -> int:
     """Room for a prompt that begins like this one, which the server counts: what is read of it is not read again."""
-    for delta in model.stream(_messages(question, passages), max_tokens=1):
+    for delta in model.stream(_messages(question, passages, wording), max_tokens=1):
         if tokens := delta.usage.get("prompt_tokens"):
-            room = cost(question, passages) + model.scale.more(model.context_length - answer_tokens - tokens)
+            room = cost(question, passages, wording) + model.scale.more(model.context_length - answer_tokens - tokens)
     return room
 
 
@@ -186,11 +199,11 @@ def _less(counted: int, refusal: str, model: ChatModel, answer_tokens: int) -> i
     return min(model.scale.most(model.context_length - answer_tokens), counted * 9 // 10)
 
 
-def _messages(question: str, passages: Sequence[Hit]) -> list[Message]:
-    return [{"role": "user", "content": prompt(question, passages)}]
+def _messages(question: str, passages: Sequence[Hit], wording: str) -> list[Message]:
+    return [{"role": "user", "content": prompt(question, passages, wording)}]
 
 
-def _why_unsaid(draft: _Draft, answer_tokens: int) -> str:
+def _why_unsaid(draft: Draft, answer_tokens: int) -> str:
     if draft.thought and draft.finish == "length":
         return f"the model spent all {answer_tokens} tokens of its answer on thinking; RAG_ANSWER_TOKENS allows more"
     if draft.thought:
@@ -281,22 +294,8 @@ def _marker(
     slices = verdict.evidence.slices[: 1 if verdict.status is CitationStatus.UNVERIFIED else None]
     for part in slices:
         if (part, verdict.status) not in numbers:
-            hit = passages[part.passage]
             numbers[part, verdict.status] = len(citations) + 1
-            citations.append(
-                Citation(
-                    n=len(citations) + 1,
-                    source=hit.source,
-                    page=hit.page,
-                    headings=hit.headings,
-                    start=hit.start + part.start,
-                    end=hit.start + part.end,
-                    quote=hit.text[part.start : part.end],
-                    status=verdict.status,
-                    also=hit.also,
-                    box=hit.box,
-                )
-            )
+            citations.append(cited(part, passages, verdict.status, len(citations) + 1))
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors
 rag.display rag.display_markdown rag.display_html
-rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.evaluation.metrics
+rag.types rag.formed_answer rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.evaluation.metrics
 rag.evaluation.datasets rag.search.options
 rag.search.where rag.search.matching rag.search.paths rag.search.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
@@ -25,12 +25,12 @@ rag.store.vectors
 rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking
-rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims
-rag.citing.evidence rag.citing.cite rag.search.duplicates
+rag.citing.wording rag.citing.quantities rag.citing.dates rag.citing.opposites rag.citing.polarity rag.citing.claims
+rag.citing.evidence rag.citing.cite rag.citing.leaves rag.citing.fields rag.search.duplicates
 rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.search.searcher
-rag.packing rag.answer
+rag.packing rag.answer rag.forms rag.agent
 rag.knowledge_base
 rag.rebuild
 rag.doctor rag.display_answer rag.evaluation.gold rag.evaluation.answers rag.evaluation.retrieval
@@ -71,6 +71,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pyarrow": "rag.store",
     "pydantic": "rag.lmstudio.schemas",
     "pydantic_core": "rag.lmstudio.schemas",
+    "jsonschema": "rag.lmstudio.schemas",
+    "referencing": "rag.lmstudio.schemas",
     "tiktoken": "rag.tokens",
     "Stemmer": "rag.words",
     "regex": "rag.words",

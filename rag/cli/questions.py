@@ -19,7 +19,7 @@ from rag.cli.common import (
 )
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
-from rag.types import Answer, Cut
+from rag.types import Answer, Cut, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +189,7 @@ def _answered(
         for event in events:
             if isinstance(event, Answer):
                 answer = event
-            else:
+            elif not isinstance(event, Step):
                 show(event)
     except KeyboardInterrupt as interrupt:
         if answer is None:  # it came while the draft was being shown
