@@ -156,13 +156,18 @@ class _Desk:
         return [hit for pair in pairs for hit in pair if hit is not None]
 
     def _called(self, action: str, words: str, within: str, where: str) -> str:
-        filters = [text for text in (self.options.where, where) if text.strip()]
+        options = replace(self.options, limit=_PASSAGES, expand=Expand.OFF)
+        note = ""
         try:
-            options = replace(self.options, limit=_PASSAGES, where=all_of(filters), expand=Expand.OFF)
-            hits = self.find(words, options)
+            filters = [text for text in (self.options.where, where) if text.strip()]
+            hits = self.find(words, replace(options, where=all_of(filters)))
         except errors.UsageProblem as exc:
-            self.steps.append(Step(action, words, within, failed=str(exc)))
-            raise
+            if not where.strip() or not words.strip():
+                self.steps.append(Step(action, words, within, failed=str(exc)))
+                raise
+            # Small models seldom write a filter that can be used.
+            within, note = "", "Searched without the filter, which cannot be used.\n"
+            hits = self.find(words, options)
         known = [*self.own, *chain(*self.later)]
         new = [hit for hit in hits if not any(_holds(other, hit) for other in known)]
         room = min(_RESULT, self.left)
@@ -172,8 +177,8 @@ class _Desk:
         self.later.append([hit for hit in new if (hit.document_id, hit.start) in places])
         self.steps.append(Step(action, words, within, found=len(shown)))
         if not shown:
-            return _NO_ROOM if self.full else _NOTHING_NEW
-        result = _QUOTED + listed(shown, len(known) + 1)
+            return note + (_NO_ROOM if self.full else _NOTHING_NEW)
+        result = note + _QUOTED + listed(shown, len(known) + 1)
         self.left -= prompt_count(result)
         return result
 

@@ -20,6 +20,7 @@ _SHORT = 4  # telling words: of a value with no more of them nearly all must sta
 _NEARLY = 0.75
 _BESIDE, _AROUND = 0.6, 0.4  # what a word counts in the sentences beside a value, and in title and headings
 _BEFORE, _BEHIND = 2, 1  # sentences beside
+_ELSEWHERE = 0.4  # for a number where the field's name is not spoken of, but elsewhere
 _LEAST_BOND = 0.12  # with less a passage holds the value, of something else
 _RANK_WEIGHT = 0.02  # among equal places the passage that retrieval put first
 _NO_UNIT = frozenset({"min", "second", "seconds", "sec"})  # in a name they are a minimum, and what follows the first
@@ -55,10 +56,11 @@ def prove(leaf: Leaf, passages: Sequence[Hit], question: str = "") -> Proof:
     """
     if isinstance(leaf.value, bool):
         return _truth(leaf, passages, question)
+    spoken = any(_own_words(leaf, reading) & reading.all_stems for reading in map(read, passages))
     found = [
         _Place(index, chosen, bond)
         for index, passage in enumerate(passages)
-        for chosen, bond in _places(leaf, passage, read(passage), question)
+        for chosen, bond in _places(leaf, passage, question, spoken=spoken)
     ]
     if not found:
         return Proof(leaf, CitationStatus.UNVERIFIED)
@@ -67,29 +69,47 @@ def prove(leaf: Leaf, passages: Sequence[Hit], question: str = "") -> Proof:
     return Proof(leaf, status, _slices(best, passages))
 
 
-def _places(leaf: Leaf, passage: Hit, reading: Reading, question: str) -> Iterator[tuple[tuple[int, ...], float]]:
-    """Where a passage holds a value, with the bond between place and field."""
+def _places(leaf: Leaf, passage: Hit, question: str, *, spoken: bool) -> Iterator[tuple[tuple[int, ...], float]]:
+    """Where a passage holds a value, with the bond between place and field.
+
+    `spoken` says that the passages use the words of the field's name. Then a number or a date that does not stand
+    beside them is suspect, unless it stands in a row of a table, whose header has them.
+    """
+    reading = read(passage)
     value = str(leaf.value).strip()
     amounts, moment = _amounts(leaf), stated(value)
-    holding: list[tuple[int, ...]]
-    if amounts:
-        holding = [
-            (at,)
-            for at, there in enumerate(reading.quantities)
-            if any(amount.agrees(one) for amount in amounts for one in there)
-        ]
-    elif moment:
-        holding = [
-            (at,) for at, span in enumerate(reading.spans) if _tells(passage.text[slice(*span)], moment, passage)
-        ]
-    else:
-        plain = value.replace("_", " ")
-        literal = _literal(plain)
-        holding = [(at,) for at, span in enumerate(reading.spans) if literal.search(passage.text[slice(*span)])]
-        if not holding and (one := _in_other_words(plain, passage, reading, question)):
-            holding = [one]
-    for chosen in holding:
+    texts = [passage.text[start:end] for start, end in reading.spans]
+    if amounts or moment:
+        for at, text in enumerate(texts):
+            there = reading.quantities[at]
+            holds = _tells(text, moment, passage) if moment else _agree(amounts, there)
+            if holds:
+                here = not spoken or " | " in text or _own_words(leaf, reading) & _near(reading, (at,))
+                yield (at,), _bond(leaf, reading, (at,), question) * (1.0 if here else _ELSEWHERE)
+        return
+    plain = value.replace("_", " ")
+    literal = _literal(plain)
+    holding = [(at,) for at, text in enumerate(texts) if literal.search(text)]
+    other = None if holding else _in_other_words(plain, passage, reading, question)
+    for chosen in [other] if other else holding:
         yield chosen, _bond(leaf, reading, chosen, question)
+
+
+def _agree(amounts: Sequence[Quantity], there: Sequence[Quantity]) -> bool:
+    return any(amount.agrees(one) for amount in amounts for one in there)
+
+
+def _own_words(leaf: Leaf, reading: Reading) -> set[str]:
+    """The telling words of a field's name, without units."""
+    units = _units(leaf.name)
+    said = words(" ".join(word for word in leaf.name.split() if word.casefold() not in units), reading.language)
+    return {stem for stem, weight in said.weights.items() if weight >= 1}
+
+
+def _near(reading: Reading, chosen: Sequence[int]) -> set[str]:
+    """The words of some sentences and of those beside them."""
+    beside = {at + step for at in chosen for step in range(-_BEFORE, _BEHIND + 1)}
+    return _tokens(reading.sentences[at] for at in sorted(beside & set(range(len(reading.spans)))))
 
 
 def _truth(leaf: Leaf, passages: Sequence[Hit], question: str) -> Proof:
@@ -189,9 +209,8 @@ def _bond(leaf: Leaf, reading: Reading, chosen: tuple[int, ...], question: str) 
     0 where the place speaks of another one of a list's objects, or of nothing that the question names.
     """
     language = reading.language
-    beside = {at + step for at in chosen for step in range(-_BEFORE, _BEHIND + 1)} & set(range(len(reading.spans)))
     here = _tokens(reading.sentences[at] for at in chosen)
-    near = here | _tokens(reading.sentences[at] for at in beside)
+    near = _near(reading, chosen)
     known = near | reading.around | {word for word in reading.around_words if word[-1].isdigit()}
     if leaf.subject and not _is_of(leaf, here, near, known, language):
         return 0.0

@@ -1,10 +1,12 @@
 """`rag ask` and `rag search`."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
+import rag.errors as errors
 from rag.cli.common import (
     AtOption,
     DownloadOption,
@@ -53,6 +55,19 @@ ExpandOption = Annotated[
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Leave out what no passage supports.")]
+AgentOption = Annotated[
+    bool, typer.Option("--agent", help="Have the model search several times, for a question with several hops.")
+]
+SchemaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        exists=True,
+        dir_okay=False,
+        help="Fill in a form: a file with the JSON Schema of the answer.",
+        show_default=False,
+    ),
+]
 ChatModelOption = Annotated[
     str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
 ]
@@ -69,6 +84,8 @@ def ask(
     rerank: RerankOption = None,
     expand: ExpandOption = None,
     strict: StrictOption = False,
+    agent: AgentOption = False,
+    schema: SchemaOption = None,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
@@ -78,21 +95,26 @@ def ask(
     """Answer a question from the documents, with checked citations. Ctrl-C ends it with what was said so far.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
+    Example: rag ask "What do the cables cost?" --schema prices.json --json
     """
     if json and markdown:
         raise typer.BadParameter("choose one of --json and --markdown.", param_hint="--markdown")
     how = SearchKeywords(
         limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, rerank=rerank, expand=expand
     )
+    form = _schema(schema) if schema else None
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
+        if form is not None:
+            _print_formed(base, _read(question), form, json, markdown, strict=strict, agent=agent, **how)
+            return
         if json:
-            answer = _answered(base, _read(question), strict=strict, **how)
+            answer = _answered(base, _read(question), strict=strict, agent=agent, **how)
             print_json(answer.to_dict())
         elif markdown:
-            answer = _answered(base, _read(question), strict=strict, **how)
+            answer = _answered(base, _read(question), strict=strict, agent=agent, **how)
             sys.stdout.write(answer.to_markdown())
         else:
-            answer = print_streamed(base, _read(question), strict=strict, **how)
+            answer = print_streamed(base, _read(question), strict=strict, agent=agent, **how)
     if answer.cut is Cut.INTERRUPTED:
         raise typer.Exit(130)
 
@@ -139,21 +161,23 @@ def search(
 
 
 def print_streamed(
-    base: "KnowledgeBase", question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
+    base: "KnowledgeBase", question: str, *, strict: bool = False, agent: bool = False, **how: Unpack[SearchKeywords]
 ) -> Answer:
     """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
     from rag.display_answer import print_answer
 
     out = console()
     if out.is_terminal:
-        answer = _streamed(base, question, out, strict=strict, **how)
+        answer = _streamed(base, question, out, strict=strict, agent=agent, **how)
     else:
-        answer = _answered(base, question, strict=strict, **how)
+        answer = _answered(base, question, strict=strict, agent=agent, **how)
     print_answer(out, answer, base.file_of)
     return answer
 
 
-def _streamed(base: "KnowledgeBase", question: str, out: Any, *, strict: bool, **how: Unpack[SearchKeywords]) -> Answer:
+def _streamed(
+    base: "KnowledgeBase", question: str, out: Any, *, strict: bool, agent: bool, **how: Unpack[SearchKeywords]
+) -> Answer:
     from rich.live import Live
     from rich.text import Text
 
@@ -171,7 +195,7 @@ def _streamed(base: "KnowledgeBase", question: str, out: Any, *, strict: bool, *
                 shown if draft.strip() else Text(printable(thought)[-_THOUGHT_SHOWN:] or "…", style="dim italic")
             )
 
-        return _answered(base, question, show, strict=strict, **how)
+        return _answered(base, question, show, strict=strict, agent=agent, **how)
 
 
 def _answered(
@@ -180,11 +204,12 @@ def _answered(
     show: "Callable[[Said], None]" = lambda said: None,
     *,
     strict: bool,
+    agent: bool,
     **how: Unpack[SearchKeywords],
 ) -> Answer:
     """The answer; after an interrupt what there is of it, if there is anything."""
     answer: Answer | None = None
-    events = base.ask_stream(question, strict=strict, **how)
+    events = base.ask_stream(question, strict=strict, agent=agent, **how)
     try:
         for event in events:
             if isinstance(event, Answer):
@@ -198,6 +223,43 @@ def _answered(
             return last
     assert answer is not None
     return answer
+
+
+def _print_formed(
+    base: "KnowledgeBase",
+    question: str,
+    form: dict[str, Any],
+    json: bool,
+    markdown: bool,
+    *,
+    strict: bool,
+    agent: bool,
+    **how: Unpack[SearchKeywords],
+) -> None:
+    from rag.display_answer import print_formed
+
+    with console(stderr=True).status("Filling in the form …"):  # on a terminal alone
+        answer = base.ask(question, schema=form, strict=strict, agent=agent, **how)
+    if json:
+        print_json(answer.to_dict())
+    elif markdown:
+        sys.stdout.write(answer.to_markdown())
+    else:
+        print_formed(console(), answer, base.file_of)
+
+
+def _schema(path: Path) -> dict[str, Any]:
+    import json
+
+    from rag.lmstudio.schemas import schema_of
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise errors.UsageProblem(f"{path} is no JSON: {exc}") from exc
+    if not isinstance(found, dict):
+        raise errors.UsageProblem(f'{path} is no JSON Schema: it must be an object, such as {{"type": "object", …}}.')
+    return schema_of(found)
 
 
 def _read(question: str) -> str:
