@@ -93,6 +93,7 @@ def answer_stream(
     *,
     answer_tokens: int,
     strict: bool = False,
+    hops: bool = False,
     finish: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Generator[Event, None, None]:
     """Yield what the model says as it says it, and at last the checked Answer, as `finish` returns it.
@@ -123,7 +124,13 @@ def answer_stream(
     timings = {"first_token": first, "answer": time.perf_counter() - began}
     cut = Cut.INTERRUPTED if interrupt else Cut.LENGTH if draft.finish == "length" else None
     answer = checked(
-        question, draft.answer, draft.passages, cut=cut, strict=strict, unsaid=_why_unsaid(draft, answer_tokens)
+        question,
+        draft.answer,
+        draft.passages,
+        cut=cut,
+        strict=strict,
+        hops=hops,
+        unsaid=_why_unsaid(draft, answer_tokens),
     )
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
     if interrupt:
@@ -218,12 +225,14 @@ def checked(
     *,
     cut: Cut | None = None,
     strict: bool = False,
+    hops: bool = False,
     unsaid: str = "",
 ) -> Answer:
     """What the model said as an Answer: every sentence with its evidence, or the whole as an abstention.
 
     Of what was `cut`, the last sentence counts as unverified unless it is whole. `unsaid` is why nothing was said,
-    where that is no matter of the documents; `strict` leaves out what no passage supports.
+    where that is no matter of the documents; `strict` leaves out what no passage supports. With `hops`, it is enough
+    that one of the passages speaks of what was asked: they led to one another.
     """
     if unsaid and not said.strip():
         return replace(_abstained(question, passages, unsaid, cut), text=NOT_SAID)
@@ -234,7 +243,7 @@ def checked(
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
     if not supports and not only_begun:
         return _abstained(question, passages, "no passage supports what the model said", cut)
-    used = {part.passage for evidence in supports for part in evidence.slices}
+    used = set(range(len(passages))) if hops else {part.passage for one in supports for part in one.slices}
     if max((relevance(question, passages[index]) for index in used), default=1.0) < _LEAST_RELEVANCE:
         return _abstained(question, passages, "no passage speaks of what was asked", cut)
     kept = _supported(verdicts) if strict else verdicts

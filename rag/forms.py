@@ -37,6 +37,7 @@ def form_answer(
     *,
     answer_tokens: int,
     strict: bool = False,
+    hops: bool = False,
     finish: Callable[[Citation], Citation] = lambda citation: citation,
 ) -> FormedAnswer[Any]:
     """The form as the passages fill it, each field with its evidence.
@@ -44,6 +45,7 @@ def form_answer(
     What does not have the form is asked for once more, with the reason; then it is a BadReply. The answer abstains
     where nothing was found, where the model fills in nothing, and where no passage supports any field. If `strict`,
     what no passage supports becomes null; where the form does not allow that, the answer abstains and names the field.
+    `hops` says that the passages are those of several searches, which one another's words led to.
     Raises ServerError, and UsageProblem for a form that JSON cannot describe or that leaves no room.
     """
     began = time.perf_counter()
@@ -52,7 +54,7 @@ def form_answer(
         return _abstained(question, (), "nothing in the documents resembles the question")
     filled, value, draft = _filled(question, form, schema, hits, model, answer_tokens)
     passages = draft.passages
-    proofs = [prove(leaf, passages, question) for leaf in leaves(filled, schema)]
+    proofs = [prove(leaf, passages, question, hops=hops) for leaf in leaves(filled, schema)]
     emptied: list[Proof] = []
     reason = ""
     if not proofs:

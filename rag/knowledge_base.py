@@ -267,8 +267,9 @@ class KnowledgeBase:
             )
 
         answer_tokens = self.settings.answer_tokens
+        model = self.chat_model
         yield from answer_stream(
-            question, found.hits, self.chat_model, answer_tokens=answer_tokens, strict=strict, finish=finished
+            question, found.hits, model, answer_tokens=answer_tokens, strict=strict, hops=agent, finish=finished
         )
 
     def _found(self, question: str, options: SearchOptions, agent: bool) -> "Generator[Step, None, Found]":
@@ -296,6 +297,7 @@ class KnowledgeBase:
             self.chat_model,
             answer_tokens=self.settings.answer_tokens,
             strict=strict,
+            hops=agent,
             finish=self._finished,
         )
         timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}

@@ -142,7 +142,7 @@ def test_a_json_schema_is_held_to_as_well(server: FakeLMStudio) -> None:
     with pytest.raises(errors.BadReply, match="maximum"):
         filled(server, {"eur": 249}, {"eur": 249}, form=form)
     for wrong in ({"type": "nonsense"}, {"$ref": "https://example.org/other.json"}, {"$ref": "#/$defs/none"}):
-        with pytest.raises(errors.UsageProblem, match="[sS]chema"):
+        with pytest.raises(errors.UsageProblem, match=r"[sS]chema"):
             filled(server, {"eur": 99}, form=wrong)
         server.instead.clear()
 

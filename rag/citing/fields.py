@@ -47,20 +47,20 @@ class _Place:
     bond: float
 
 
-def prove(leaf: Leaf, passages: Sequence[Hit], question: str = "") -> Proof:
+def prove(leaf: Leaf, passages: Sequence[Hit], question: str = "", *, hops: bool = False) -> Proof:
     """Look for the sentence or row that states the value, and that as the value of this field.
 
     A number must stand there in its unit, where the field's name or description has one; a date in any notation; a
     text in its words. The field's words, or the question's, must stand beside it; in a list of objects the words of its
-    own and not those of another one.
+    own and not those of another one. What the question names must be near as well, unless it takes several `hops`.
     """
     if isinstance(leaf.value, bool):
-        return _truth(leaf, passages, question)
+        return _truth(leaf, passages, question, hops=hops)
     spoken = any(_own_words(leaf, reading) & reading.all_stems for reading in map(read, passages))
     found = [
         _Place(index, chosen, bond)
         for index, passage in enumerate(passages)
-        for chosen, bond in _places(leaf, passage, question, spoken=spoken)
+        for chosen, bond in _places(leaf, passage, question, spoken=spoken, hops=hops)
     ]
     if not found:
         return Proof(leaf, CitationStatus.UNVERIFIED)
@@ -69,7 +69,9 @@ def prove(leaf: Leaf, passages: Sequence[Hit], question: str = "") -> Proof:
     return Proof(leaf, status, _slices(best, passages))
 
 
-def _places(leaf: Leaf, passage: Hit, question: str, *, spoken: bool) -> Iterator[tuple[tuple[int, ...], float]]:
+def _places(
+    leaf: Leaf, passage: Hit, question: str, *, spoken: bool, hops: bool
+) -> Iterator[tuple[tuple[int, ...], float]]:
     """Where a passage holds a value, with the bond between place and field.
 
     `spoken` says that the passages use the words of the field's name. Then a number or a date that does not stand
@@ -85,14 +87,14 @@ def _places(leaf: Leaf, passage: Hit, question: str, *, spoken: bool) -> Iterato
             holds = _tells(text, moment, passage) if moment else _agree(amounts, there)
             if holds:
                 here = not spoken or " | " in text or _own_words(leaf, reading) & _near(reading, (at,))
-                yield (at,), _bond(leaf, reading, (at,), question) * (1.0 if here else _ELSEWHERE)
+                yield (at,), _bond(leaf, reading, (at,), question, hops=hops) * (1.0 if here else _ELSEWHERE)
         return
     plain = value.replace("_", " ")
     literal = _literal(plain)
     holding = [(at,) for at, text in enumerate(texts) if literal.search(text)]
     other = None if holding else _in_other_words(plain, passage, reading, question)
     for chosen in [other] if other else holding:
-        yield chosen, _bond(leaf, reading, chosen, question)
+        yield chosen, _bond(leaf, reading, chosen, question, hops=hops)
 
 
 def _agree(amounts: Sequence[Quantity], there: Sequence[Quantity]) -> bool:
@@ -112,7 +114,7 @@ def _near(reading: Reading, chosen: Sequence[int]) -> set[str]:
     return _tokens(reading.sentences[at] for at in sorted(beside & set(range(len(reading.spans)))))
 
 
-def _truth(leaf: Leaf, passages: Sequence[Hit], question: str) -> Proof:
+def _truth(leaf: Leaf, passages: Sequence[Hit], question: str, *, hops: bool) -> Proof:
     """Whether a passage says of a field that it is so, or, of a false one, that it is not, and none says more clearly
     the opposite.
     """
@@ -129,7 +131,7 @@ def _truth(leaf: Leaf, passages: Sequence[Hit], question: str) -> Proof:
             held = sum(weight for stem, weight in said.weights.items() if stem in reading.stems[at])
             if held >= total / 2 > 0:
                 side = against if bool(contradicts(said, [sentence], language)) is leaf.value else for_it
-                side.append(_Place(index, (at,), held / total * _bond(leaf, reading, (at,), question)))
+                side.append(_Place(index, (at,), held / total * _bond(leaf, reading, (at,), question, hops=hops)))
     best, worst = (max(side, key=lambda place: place.bond, default=None) for side in (for_it, against))
     if best and best.bond >= _LEAST_BOND and (worst is None or worst.bond <= best.bond):
         return Proof(leaf, CitationStatus.VERIFIED, _slices(best, passages))
@@ -203,7 +205,7 @@ def _in_other_words(value: str, passage: Hit, reading: Reading, question: str) -
     return one.chosen if {(date.month, date.day) for date in dates(value)} <= there else None
 
 
-def _bond(leaf: Leaf, reading: Reading, chosen: tuple[int, ...], question: str) -> float:
+def _bond(leaf: Leaf, reading: Reading, chosen: tuple[int, ...], question: str, *, hops: bool) -> float:
     """How much of what the field and the question speak of stands at a place or beside it, 0 to 1.
 
     0 where the place speaks of another one of a list's objects, or of nothing that the question names.
@@ -216,7 +218,7 @@ def _bond(leaf: Leaf, reading: Reading, chosen: tuple[int, ...], question: str) 
         return 0.0
     asked = words(question, language)
     names = {asked.stems[at] for at in asked.named}
-    if names and 2 * len(names & known) < len(names):
+    if not hops and names and 2 * len(names & known) < len(names):
         return 0.0
     own = _tokens([words(str(leaf.value), language)])
     wanted = {
@@ -231,7 +233,8 @@ def _bond(leaf: Leaf, reading: Reading, chosen: tuple[int, ...], question: str) 
         weight * (1.0 if stem in here else _BESIDE if stem in near else _AROUND if stem in known else 0.0)
         for stem, weight in wanted.items()
     )
-    return held / sum(wanted.values())
+    share = held / sum(wanted.values())
+    return max(share, _LEAST_BOND) if hops else share  # the words of a later hop's place are known to nobody
 
 
 def _is_of(leaf: Leaf, here: AbstractSet[str], near: AbstractSet[str], known: AbstractSet[str], language: str) -> bool:
