@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from rag.answer import Event
     from rag.formed_answer import FormedAnswer
     from rag.lmstudio.chat import ChatModel
-    from rag.lmstudio.embeddings import Embedder, FloatVector
+    from rag.lmstudio.embeddings import Embedder
     from rag.lmstudio.schemas import Form
     from rag.search.searcher import Searcher
-    from rag.search.select import Selection
     from rag.store.schema import DocumentRow, Identity
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
@@ -159,7 +158,8 @@ class KnowledgeBase:
         return ChatModel(self.settings, notify=self.notify)
 
     @cached_property
-    def _searcher(self) -> "Searcher":
+    def searcher(self) -> "Searcher":
+        """What searches the tables, step by step."""
         from rag.search.searcher import Searcher
 
         return Searcher(
@@ -184,15 +184,7 @@ class KnowledgeBase:
 
     def search_by(self, question: str, options: SearchOptions) -> list[Hit]:
         """The passages that best fit a question, best first."""
-        return self._searcher.search(question, options)
-
-    def selection(self, options: SearchOptions) -> "Selection | None":
-        """What the filters of the options select; None where they have none. Raises UsageProblem."""
-        return self._searcher.selection(options)
-
-    def query_vector(self, question: str) -> "FloatVector":
-        """The unit vector to search by. Raises IdentityMismatch, ServerError."""
-        return self._searcher.query_vector(question)
+        return self.searcher.search(question, options)
 
     @overload
     def ask(
@@ -253,7 +245,7 @@ class KnowledgeBase:
         options = self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how))
         found = yield from self._found(question, options, agent)
         searched = time.perf_counter() - began
-        if not found.hits and self._searcher.selects_nothing(options):
+        if not found.hits and self.searcher.selects_nothing(options):
             yield Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED, timings={"search": searched})
             return
 
@@ -378,7 +370,7 @@ class KnowledgeBase:
         made = restore(self.path, version)
         self.close()
         self.__dict__.pop("store", None)  # what is open may have been made with another model
-        self.__dict__.pop("_searcher", None)
+        self.__dict__.pop("searcher", None)
         return made
 
     def status(self) -> Status:

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors
 rag.display rag.display_markdown rag.display_html
-rag.types rag.formed_answer rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.evaluation.metrics
+rag.types rag.formed_answer rag.settings rag.tokens rag.quoting rag.sentences rag.stop_words rag.words
+rag.evaluation.metrics
 rag.evaluation.datasets rag.search.options
 rag.search.where rag.search.matching rag.search.paths rag.search.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
