@@ -14,7 +14,7 @@ from typing import Any
 
 from rag.agent import after_steps, gathered
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
-from rag.types import Hit, Step
+from rag.types import Hit
 
 QUESTIONS = Path(__file__).parents[1] / "data" / "hops.jsonl"
 
@@ -29,10 +29,8 @@ def measured(base: KnowledgeBase, row: dict[str, Any]) -> dict[str, Any]:
     """The quotes that each way of searching finds for a question, and the agent's steps."""
     question, gold = row["question"], row["gold"]
     options = base.options(floor=ANSWER_FLOOR)
-    steps: list[Step] = []
-    finding = gathered(question, options, base.search_by, base.chat_model, base.settings, lambda message: None)
+    finding = gathered(question, options, base.search_by, base.chat_model, base.settings, base.notify)
     found = after_steps(finding)
-    steps += found.steps
     return {
         "id": row["id"],
         "gold": len(gold),
@@ -40,7 +38,7 @@ def measured(base: KnowledgeBase, row: dict[str, Any]) -> dict[str, Any]:
         "plain, more": held(gold, base.search(question, limit=options.limit * 3 // 2)),
         "agent": held(gold, found.hits),
         "passages": len(found.hits),
-        "steps": [str(step) for step in steps],
+        "steps": [str(step) for step in found.steps],
         "tokens": found.usage.get("total_tokens", 0),
     }
 
