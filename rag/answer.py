@@ -10,6 +10,7 @@ from typing import Any
 import rag.errors as errors
 from rag.citing.cite import Slice, Verdict, check, cited, relevance
 from rag.citing.claims import claims, refuses
+from rag.links import unlinked
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
@@ -51,7 +52,7 @@ Event = Said | Step | Answer
 
 @dataclass(slots=True)
 class Draft:
-    """What a model has written so far: `answer` is to be checked, the reader holds back what may become a marker."""
+    """What a model has written so far: `answer` is to be checked, without what it thought."""
 
     passages: list[Hit]
     answer: str = ""
@@ -130,7 +131,7 @@ def answer_stream(
         cut=cut,
         strict=strict,
         hops=hops,
-        unsaid=_why_unsaid(draft, answer_tokens),
+        unsaid=why_unsaid(draft, answer_tokens),
     )
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
     if interrupt:
@@ -210,7 +211,8 @@ def _messages(question: str, passages: Sequence[Hit], wording: str) -> list[Mess
     return [{"role": "user", "content": prompt(question, passages, wording)}]
 
 
-def _why_unsaid(draft: Draft, answer_tokens: int) -> str:
+def why_unsaid(draft: Draft, answer_tokens: int) -> str:
+    """Why a model that thought gave no answer; "" where that is no matter of its thinking."""
     if draft.thought and draft.finish == "length":
         return f"the model spent all {answer_tokens} tokens of its answer on thinking; RAG_ANSWER_TOKENS allows more"
     if draft.thought:
@@ -238,6 +240,7 @@ def checked(
         return replace(_abstained(question, passages, unsaid, cut), text=NOT_SAID)
     if not said.strip() or refuses(said):
         return _abstained(question, passages, _NO_ANSWER, cut)
+    said = unlinked(said, (f"{hit.source}\n{hit.text}" for hit in passages))
     verdicts = _verdicts(question, said, passages, cut)
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
@@ -247,18 +250,22 @@ def checked(
     if max((relevance(question, passages[index]) for index in used), default=1.0) < _LEAST_RELEVANCE:
         return _abstained(question, passages, "no passage speaks of what was asked", cut)
     kept = _supported(verdicts) if strict else verdicts
+    answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ")
+    return replace(answer, cut=cut, left_out=len(verdicts) - len(kept))
+
+
+def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit], *, parted: str = " ") -> Answer:
+    """The claims of these verdicts as the text of an Answer, each with the markers of its citations behind it."""
     citations: list[Citation] = []
     numbers: dict[tuple[Slice, CitationStatus], int] = {}
-    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in kept]
+    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in verdicts]
     return Answer(
         question=question,
-        text=_spaced(parts, said),
+        text=parted.join(parts),
         abstained=False,
         citations=tuple(citations),
         hits=tuple(passages),
         model="",
-        cut=cut,
-        left_out=len(verdicts) - len(kept),
     )
 
 
@@ -306,11 +313,6 @@ def _marker(
             numbers[part, verdict.status] = len(citations) + 1
             citations.append(cited(part, passages, verdict.status, len(citations) + 1))
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
-
-
-def _spaced(parts: Sequence[str], said: str) -> str:
-    """The sentences with line breaks where the model made paragraphs or a list, blanks elsewhere."""
-    return ("\n" if "\n" in said.strip() else " ").join(parts)
 
 
 def _abstained(question: str, passages: Sequence[Hit], reason: str, cut: Cut | None = None) -> Answer:

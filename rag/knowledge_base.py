@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 import rag.errors as errors
 from rag.display import human_bytes
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
     from rag.store.versions import Version
+    from rag.summarizing.summarize import Summarizer, SummaryKeywords
+    from rag.summarizing.summary import Summary
 
 T = TypeVar("T")
 
@@ -297,6 +299,25 @@ class KnowledgeBase:
 
     def _finished(self, citation: Citation) -> Citation:
         return self._with_staleness(self._with_copies(citation))
+
+    def summarize(
+        self, source: str = "", *, where: str = "", paths: Sequence[str] = (), **how: "Unpack[SummaryKeywords]"
+    ) -> "Summary":
+        """Whole documents in a few sentences with their evidence: what `source` names of what the filters select."""
+        *_, summary = self.summarizing(source, where=where, paths=paths, **how).run()
+        return cast("Summary", summary)
+
+    def summarizing(
+        self, source: str = "", *, where: str = "", paths: Sequence[str] = (), **how: "Unpack[SummaryKeywords]"
+    ) -> "Summarizer":
+        """The same step by step: its `run` yields each part, what the model says, and at last the Summary."""
+        from rag.store.kept import Kept
+        from rag.summarizing.summarize import Summarizer, selected
+
+        chosen = selected(self.store, self.documents(where, paths), source)
+        kept, finish = Kept(self.path / "summaries.jsonl"), self._with_staleness
+        answer_tokens = self.settings.answer_tokens
+        return Summarizer(self.store, chosen, self.chat_model, kept, answer_tokens=answer_tokens, finish=finish, **how)
 
     def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
         """All documents that the filters select, by source; a file that only holds others, as an archive, is none.

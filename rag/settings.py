@@ -41,6 +41,8 @@ class Settings:
     agent_tokens: int = 12_000  # what these may read and write together
     agent_s: float = 60.0  # after so long it begins no other one
     chunk_tokens: int = 200  # longest chunk, in tokens of cl100k_base
+    describe_images: bool = False  # have a model that sees describe the images in documents
+    vision_model: str | None = None  # that model; None: one that the server tells of
     embed_batch: int = 32  # texts a request; 32 to 64 measured best on LM Studio
     timeout_s: float = 300.0  # one request, with the loading of a model inside it
 
@@ -74,6 +76,8 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "agent_tokens": ("RAG_AGENT_TOKENS",),
     "agent_s": ("RAG_AGENT_S",),
     "chunk_tokens": ("RAG_CHUNK_TOKENS",),
+    "describe_images": ("RAG_DESCRIBE_IMAGES",),
+    "vision_model": ("RAG_VISION_MODEL",),
     "embed_batch": ("RAG_EMBED_BATCH",),
     "timeout_s": ("RAG_TIMEOUT_S",),
 }

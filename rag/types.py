@@ -164,6 +164,8 @@ class Hit:
 
 
 STALE = "stale: its file changed or is gone"
+IMAGE_DESCRIPTION = "Image description"  # the last heading above what a model wrote of a picture
+_DESCRIBED = "in a model's description of an image"
 
 
 class CitationStatus(StrEnum):
@@ -202,8 +204,14 @@ class Citation:
 
     @property
     def standing(self) -> str:
-        """Its status, and whether it is stale: `verified, stale: its file changed or is gone`."""
-        return f"{self.status.value}, {STALE}" if self.stale else self.status.value
+        """Its status, and what else is to be known of it: `verified, stale: its file changed or is gone`."""
+        return ", ".join((self.status.value, *self.caveats))
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """That it quotes no words of the document's author, or that these may not stand there any more."""
+        described = (_DESCRIBED,) if self.headings[-1:] == (IMAGE_DESCRIPTION,) else ()
+        return (*described, *((STALE,) if self.stale else ()))
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of a citation in `rag ask --json`, which scripts may rely on."""

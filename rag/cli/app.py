@@ -18,6 +18,7 @@ from rag.cli.demo import demo
 from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
 from rag.cli.rebuild import rebuild
+from rag.cli.summarize import summarize
 from rag.cli.why import why
 
 
@@ -36,7 +37,7 @@ app = new_app(
     epilog=EXIT_CODES,
     cls=Commands,
 )
-for command in (questions.ask, questions.search, why, documents.status, documents.ls, documents.rm):
+for command in (questions.ask, questions.search, summarize, why, documents.status, documents.ls, documents.rm):
     app.command()(command)
 for command_of_versions in (versions.versions, versions.tag, versions.restore):
     app.command()(command_of_versions)
