@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rag.errors import RagError as RagError
+    from rag.formed_answer import FormedAnswer as FormedAnswer
     from rag.knowledge_base import KnowledgeBase as KnowledgeBase
     from rag.lmstudio.client import LMStudio as LMStudio
     from rag.settings import Settings as Settings
@@ -25,6 +26,7 @@ _HOMES = {
     "Answer": "rag.types",
     "Citation": "rag.types",
     "CitationStatus": "rag.types",
+    "FormedAnswer": "rag.formed_answer",
     "Hit": "rag.types",
     "KnowledgeBase": "rag.knowledge_base",
     "LMStudio": "rag.lmstudio.client",

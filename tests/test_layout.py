@@ -183,6 +183,7 @@ def test_files_stay_small(name: str) -> None:
                 "Answer",
                 "Citation",
                 "CitationStatus",
+                "FormedAnswer",
                 "Hit",
                 "KnowledgeBase",
                 "LMStudio",
