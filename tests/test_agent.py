@@ -1,6 +1,9 @@
 """A model that searches by itself: its calls, its budget, what it does wrong. A scripted model on a real store."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +189,33 @@ def test_a_form_can_be_filled_from_what_it_found(base: KnowledgeBase, server: Fa
     assert answer.value == Works(town="Dunmore")
     assert answer.citations["town"][0].source == "docs/ketterby.md"
     assert len(answer.steps) == 2
+
+
+def test_the_command_tells_each_step_and_prints_the_form(
+    base: KnowledgeBase, server: FakeLMStudio, tmp_path: Path
+) -> None:
+    schema = tmp_path / "works.json"
+    schema.write_text(json.dumps(Works.model_json_schema()))
+    environment = os.environ | {
+        "LMSTUDIO_HOST": base.settings.host,
+        "RAG_ENGINE": "0",
+        "RAG_EMBEDDING_MODEL": base.settings.embedding_model or "",
+        "RAG_CHAT_MODEL": base.settings.chat_model or "",
+        "RAG_TOP_K": "1",
+        "RAG_KB": str(base.path),
+    }
+    for said in (call("search", query="works of Ketterby"), "done", '{"town": "Dunmore"}'):
+        server.say(said)
+    command = [sys.executable, "-c", "from rag.cli.app import main; main()", "ask", QUESTION, "--agent"]
+    told = subprocess.run(
+        [*command, "--schema", str(schema)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "searched: works of Ketterby (1 new passage)" in told.stderr
+    assert told.stdout.splitlines()[:3] == ['town: "Dunmore" [1]', "", "[1] docs/ketterby.md (verified)"]
+    schema.write_text("[]")
+    refused = subprocess.run([*command, "--schema", str(schema)], env=environment, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "is no JSON Schema" in refused.stderr
 
 
 def test_a_small_model_searches_and_answers(sample_kb: KnowledgeBase) -> None:
