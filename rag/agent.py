@@ -21,7 +21,7 @@ from rag.settings import Settings
 from rag.tokens import prompt_count
 from rag.types import Hit, Step
 
-_WORDING = f"""{PASSAGES}
+_TEMPLATE = f"""{PASSAGES}
 
 The question below needs facts from several places. Look what these passages do not say, and call search for it: a few \
 words, with the names that stand in the passages. When nothing is missing, say "done".
@@ -96,12 +96,12 @@ def _turns(question: str, desk: "_Desk", model: ChatModel, settings: Settings, u
         return
     tools = [tool_of(desk.search), tool_of(desk.read)]
     offers = sum(prompt_count(str(tool.offer)) for tool in tools)
-    asked = question_cost(question, _WORDING) + offers
+    asked = question_cost(question, _TEMPLATE) + offers
     shown = sum(prompt_count(listed([hit], 1)) for hit in desk.own)
     context = model.reserve(model.scale.cost(asked + shown + rounds * (_RESULT + _CALLING)) + _CALLING)
     room = model.scale.most(context - _CALLING) - offers
-    passages = packed(question, desk.own, room * 2 // 3, _WORDING)
-    first = prompt(question, passages, _WORDING)
+    passages = packed(question, desk.own, room * 2 // 3, _TEMPLATE)
+    first = prompt(question, passages, _TEMPLATE)
     desk.left = room - prompt_count(first) - rounds * _CALLING
 
     def in_time(_: str) -> None:

@@ -4,17 +4,19 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import rag.errors as errors
 from rag.citing.cite import Slice, Verdict, check, cited, relevance
 from rag.citing.claims import claims, refuses
+from rag.confidence import Confidence, Likely
 from rag.links import unlinked
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
 from rag.packing import ANSWERING, LEAST_PASSAGE, cost, packed, prompt, question_cost
+from rag.talk import MOST_TOKENS, Talk, in_conversation
 from rag.thinking import Thoughts
 from rag.types import Answer, Citation, CitationStatus, Cut, Hit, Step
 
@@ -22,11 +24,11 @@ NOT_IN_DOCUMENTS = "The documents do not answer this."
 NOT_SAID = "The model gave no answer."
 
 _NO_ANSWER = "the model found no answer in the passages"
+_UNLIKE = "nothing in the documents resembles the question"
+_DEFAULT = Confidence()
 
 _OVERFLOW_TRIES = 4
-# On 74 questions to a small model (SQuAD, and product questions that its passages cannot know) this left 20 of 20 off
-# the subject unanswered and refused 4 of 26 that could be answered, each of which the model had answered wrongly.
-_LEAST_RELEVANCE = 0.25
+_CONVERSATION_SHARE = 4  # it may have one part in four of what is left for passages
 
 # "It costs 3." may have been going to be 3.50.
 _WHOLE = re.compile(r"""(?<!\d)[.!?…。！？]["'”’»)\]*_]*$""")
@@ -94,26 +96,32 @@ def answer_stream(
     *,
     answer_tokens: int,
     strict: bool = False,
-    hops: bool = False,
+    talk: Talk | None = None,
+    confidence: Confidence = _DEFAULT,
     finish: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Generator[Event, None, None]:
     """Yield what the model says as it says it, and at last the checked Answer, as `finish` returns it.
 
-    The answer abstains where nothing was found, where the model says that it does not know, and where no sentence of
-    what it said is supported by a passage; if `strict`, it has no other sentences. A KeyboardInterrupt, from within or
-    thrown in, yields the Answer that was given so far, if there is any, and is raised after it. Closing the generator
-    closes the connection. Raises ServerError, and UsageProblem for a question that leaves no room.
+    In a conversation `talk` is what the model is asked; the answer is checked by the question, which stands by itself.
+    The answer abstains where nothing was found, or so little like the question that the model is not asked; where the
+    model says that it does not know; where no sentence of what it said is supported by a passage; and where all of
+    this makes an answer too unlikely, by `confidence`. If `strict`, it has no other sentences than supported ones. A
+    KeyboardInterrupt, from within or thrown in, yields the Answer that was given so far, if there is any, and is raised
+    after it. Closing the generator closes the connection. Raises ServerError, and UsageProblem for a question that
+    leaves no room.
     """
     began = time.perf_counter()
-    if not hits:
-        yield finish(_abstained(question, (), "nothing in the documents resembles the question"))
+    hopeless = confidence.hopeless(question, hits)
+    if not hits or hopeless:
+        yield finish(_abstained(question, hits, _UNLIKE, hopeless or confidence.judged(question, hits)))
         return
-    answer_tokens, room = shares(question, hits, model, answer_tokens)
+    wordings = [question] if talk is None else _wordings(talk, hits, model, answer_tokens)
+    answer_tokens, room = shares(wordings[0], hits, model, answer_tokens)
     draft = Draft([])
     first = 0.0
     interrupt: KeyboardInterrupt | None = None
     try:
-        with closing(asked(question, hits, model, room, answer_tokens, draft)) as deltas:
+        with closing(asked(wordings, hits, model, room, answer_tokens, draft)) as deltas:
             for delta in deltas:
                 for said in draft.hear(delta):
                     first = first or time.perf_counter() - began
@@ -130,8 +138,8 @@ def answer_stream(
         draft.passages,
         cut=cut,
         strict=strict,
-        hops=hops,
         unsaid=why_unsaid(draft, answer_tokens),
+        confidence=confidence,
     )
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
     if interrupt:
@@ -147,13 +155,13 @@ def room_for(question: str, hits: Sequence[Hit], model: ChatModel, *, answer_tok
 
 
 def shares(
-    question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens: int, wording: str = ANSWERING
+    question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens: int, template: str = ANSWERING
 ) -> tuple[int, int]:
     """How the context is shared: the most that the answer may have, in the model's tokens, and the prompt, in ours."""
-    context = model.reserve(model.scale.cost(cost(question, hits, wording)) + answer_tokens)
+    context = model.reserve(model.scale.cost(cost(question, hits, template)) + answer_tokens)
     answer_tokens = min(answer_tokens, context // 2)
     room = model.scale.most(context - answer_tokens)
-    if (taken := question_cost(question, wording)) + LEAST_PASSAGE > room:
+    if (taken := question_cost(question, template)) + LEAST_PASSAGE > room:
         raise errors.UsageProblem(
             f"The question takes about {taken} tokens, and {model.model.key} is loaded with "
             f"{context}, the answer included. Shorten it, or give the model a larger context (RAG_CHAT_CONTEXT)."
@@ -161,40 +169,51 @@ def shares(
     return answer_tokens, room
 
 
+def _wordings(talk: Talk, hits: Sequence[Hit], model: ChatModel, answer_tokens: int) -> list[str]:
+    """A question in its conversation and, for where that turns out to be too long, alone."""
+    room = room_for(talk.question, hits, model, answer_tokens=answer_tokens)
+    left = (room - question_cost(talk.question) - LEAST_PASSAGE) // _CONVERSATION_SHARE
+    return [in_conversation(talk, min(MOST_TOKENS, left)), talk.question]
+
+
 def asked(
-    question: str,
+    wordings: Sequence[str],
     hits: Sequence[Hit],
     model: ChatModel,
     room: int,
     answer_tokens: int,
     draft: Draft,
-    wording: str = ANSWERING,
+    template: str = ANSWERING,
     response_format: Mapping[str, Any] | None = None,
 ) -> Generator[Delta, None, None]:
-    """The model's answer in pieces, asked for with as many passages as its context turns out to take."""
+    """The model's answer in pieces, asked for with as many passages as its context turns out to take.
+
+    `wordings` are the question, and shorter ones of it for where that turns out to be too long.
+    """
     for attempt in range(_OVERFLOW_TRIES):
-        draft.passages = packed(question, hits, room, wording)
+        question = wordings[min(attempt, len(wordings) - 1)]
+        draft.passages = packed(question, hits, room, template)
         try:
             if attempt == 0 and not model.scale.known and draft.passages != list(hits):
-                room = _counted_room(question, draft.passages, model, answer_tokens, room, wording)
-                draft.passages = packed(question, hits, room, wording)
-            messages = _messages(question, draft.passages, wording)
+                room = _counted_room(question, draft.passages, model, answer_tokens, room, template)
+                draft.passages = packed(question, hits, room, template)
+            messages = _messages(question, draft.passages, template)
             with closing(model.stream(messages, max_tokens=answer_tokens, response_format=response_format)) as deltas:
                 yield from deltas
             return
         except errors.ContextOverflow as exc:
             if draft.answer or draft.thought or attempt == _OVERFLOW_TRIES - 1:
                 raise
-            room = _less(cost(question, draft.passages, wording), str(exc), model, answer_tokens)
+            room = _less(cost(question, draft.passages, template), str(exc), model, answer_tokens)
 
 
 def _counted_room(
-    question: str, passages: Sequence[Hit], model: ChatModel, answer_tokens: int, room: int, wording: str
+    question: str, passages: Sequence[Hit], model: ChatModel, answer_tokens: int, room: int, template: str
 ) -> int:
     """Room for a prompt that begins like this one, which the server counts: what is read of it is not read again."""
-    for delta in model.stream(_messages(question, passages, wording), max_tokens=1):
+    for delta in model.stream(_messages(question, passages, template), max_tokens=1):
         if tokens := delta.usage.get("prompt_tokens"):
-            room = cost(question, passages, wording) + model.scale.more(model.context_length - answer_tokens - tokens)
+            room = cost(question, passages, template) + model.scale.more(model.context_length - answer_tokens - tokens)
     return room
 
 
@@ -207,8 +226,8 @@ def _less(counted: int, refusal: str, model: ChatModel, answer_tokens: int) -> i
     return min(model.scale.most(model.context_length - answer_tokens), counted * 9 // 10)
 
 
-def _messages(question: str, passages: Sequence[Hit], wording: str) -> list[Message]:
-    return [{"role": "user", "content": prompt(question, passages, wording)}]
+def _messages(question: str, passages: Sequence[Hit], template: str) -> list[Message]:
+    return [{"role": "user", "content": prompt(question, passages, template)}]
 
 
 def why_unsaid(draft: Draft, answer_tokens: int) -> str:
@@ -227,31 +246,34 @@ def checked(
     *,
     cut: Cut | None = None,
     strict: bool = False,
-    hops: bool = False,
     unsaid: str = "",
+    confidence: Confidence = _DEFAULT,
 ) -> Answer:
     """What the model said as an Answer: every sentence with its evidence, or the whole as an abstention.
 
     Of what was `cut`, the last sentence counts as unverified unless it is whole. `unsaid` is why nothing was said,
-    where that is no matter of the documents; `strict` leaves out what no passage supports. With `hops`, it is enough
-    that one of the passages speaks of what was asked: they led to one another.
+    where that is no matter of the documents; `strict` leaves out what no passage supports.
     """
-    if unsaid and not said.strip():
-        return replace(_abstained(question, passages, unsaid, cut), text=NOT_SAID)
-    if not said.strip() or refuses(said):
-        return _abstained(question, passages, _NO_ANSWER, cut)
     said = unlinked(said, (f"{hit.source}\n{hit.text}" for hit in passages))
-    verdicts = _verdicts(question, said, passages, cut)
+    verdicts = [] if refuses(said) else _verdicts(question, said, passages, cut)
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
+    used = {part.passage for evidence in supports for part in evidence.slices}
+    silent = 0.0 if only_begun or (unsaid and not said.strip()) else -1.0
+    heard = max((relevance(question, passages[index]) for index in used), default=silent)
+    likely = confidence.judged(question, passages, heard)
+    if unsaid and not said.strip():
+        return replace(_abstained(question, passages, unsaid, likely, cut), text=NOT_SAID)
+    if not verdicts:
+        return _abstained(question, passages, _NO_ANSWER, likely, cut)
     if not supports and not only_begun:
-        return _abstained(question, passages, "no passage supports what the model said", cut)
-    used = set(range(len(passages))) if hops else {part.passage for one in supports for part in one.slices}
-    if max((relevance(question, passages[index]) for index in used), default=1.0) < _LEAST_RELEVANCE:
-        return _abstained(question, passages, "no passage speaks of what was asked", cut)
+        return _abstained(question, passages, "no passage supports what the model said", likely, cut)
+    if likely.score < confidence.threshold:
+        return _abstained(question, passages, "no passage speaks of what was asked", likely, cut)
     kept = _supported(verdicts) if strict else verdicts
     answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ")
-    return replace(answer, cut=cut, left_out=len(verdicts) - len(kept))
+    left_out, signals = len(verdicts) - len(kept), asdict(likely.signals)
+    return replace(answer, cut=cut, left_out=left_out, score=likely.score, signals=signals)
 
 
 def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit], *, parted: str = " ") -> Answer:
@@ -315,7 +337,7 @@ def _marker(
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
 
 
-def _abstained(question: str, passages: Sequence[Hit], reason: str, cut: Cut | None = None) -> Answer:
+def _abstained(question: str, passages: Sequence[Hit], reason: str, likely: Likely, cut: Cut | None = None) -> Answer:
     return Answer(
         question=question,
         text=NOT_IN_DOCUMENTS,
@@ -325,4 +347,6 @@ def _abstained(question: str, passages: Sequence[Hit], reason: str, cut: Cut | N
         model="",
         reason=reason,
         cut=cut,
+        score=likely.score,
+        signals=asdict(likely.signals),
     )

@@ -23,6 +23,8 @@ def print_answer(console: Any, answer: Answer, file_of: FileOf) -> None:
     """
     from rich.text import Text
 
+    if answer.searched:
+        console.print(Text(f"(searched for: {one_line(answer.searched, 400)})", style="dim"), soft_wrap=True)
     console.print(Text(printable(answer.text)), soft_wrap=True)
     if answer.notice:
         console.print(Text(f"({answer.notice})", style="yellow"), soft_wrap=True)

@@ -17,7 +17,7 @@ from rag.lmstudio.schemas import Form, fitting, parsed, response_format, schema_
 from rag.packing import PASSAGES
 from rag.types import Citation, CitationStatus, Hit
 
-_WORDING = f"""{PASSAGES}
+_TEMPLATE = f"""{PASSAGES}
 
 Answer the question from these passages only, as JSON of this schema:
 SCHEMA
@@ -95,7 +95,7 @@ def _filled(
     told = ""
     usage: dict[str, int] = {}
     for last in (False, True):
-        draft, text = _written(question, _wording(schema, told), form, hits, model, answer_tokens)
+        draft, text = _written(question, _template(schema, told), form, hits, model, answer_tokens)
         draft.usage = usage = {name: usage.get(name, 0) + count for name, count in draft.usage.items()}
         try:
             if draft.finish == "length":
@@ -113,23 +113,23 @@ def _filled(
 
 
 def _written(
-    question: str, wording: str, form: Form, hits: Sequence[Hit], model: ChatModel, answer_tokens: int
+    question: str, template: str, form: Form, hits: Sequence[Hit], model: ChatModel, answer_tokens: int
 ) -> tuple[Draft, str]:
     draft = Draft([])
     thought = ""
-    answer_tokens, room = shares(question, hits, model, answer_tokens, wording)
+    answer_tokens, room = shares(question, hits, model, answer_tokens, template)
     wanted = response_format(form)
-    with closing(asked(question, hits, model, room, answer_tokens, draft, wording, wanted)) as deltas:
+    with closing(asked([question], hits, model, room, answer_tokens, draft, template, wanted)) as deltas:
         for delta in deltas:
             for said in draft.hear(delta):
                 thought = said.reasoning if said.again else thought + said.reasoning
     return draft, draft.answer if draft.answer.strip() else thought  # thinking models may put it there
 
 
-def _wording(schema: dict[str, Any], problem: str) -> str:
+def _template(schema: dict[str, Any], problem: str) -> str:
     asked = json.dumps(_lean(schema), ensure_ascii=False, separators=(",", ":"))
     again = f"\nA first try was refused, write it anew: {problem[:_LONGEST_PROBLEM]}" if problem else ""
-    return _WORDING.replace("SCHEMA", _braced(asked)).replace("PROBLEM", _braced(again))
+    return _TEMPLATE.replace("SCHEMA", _braced(asked)).replace("PROBLEM", _braced(again))
 
 
 def _braced(text: str) -> str:

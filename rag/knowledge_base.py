@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from rag.types import Answer, Citation, Hit, Step
 if TYPE_CHECKING:
     from rag.agent import Found
     from rag.answer import Event
+    from rag.confidence import Confidence
     from rag.formed_answer import FormedAnswer
     from rag.lmstudio.chat import ChatModel
     from rag.lmstudio.embeddings import Embedder
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rag.store.versions import Version
     from rag.summarizing.summarize import Summarizer, SummaryKeywords
     from rag.summarizing.summary import Summary
+    from rag.talk import Talk
 
 T = TypeVar("T")
 
@@ -234,10 +236,18 @@ class KnowledgeBase:
         return answer
 
     def ask_stream(
-        self, question: str, *, strict: bool = False, agent: bool = False, **how: Unpack[SearchKeywords]
+        self,
+        question: str,
+        *,
+        strict: bool = False,
+        agent: bool = False,
+        talk: "Talk | None" = None,
+        finish: "Callable[[Answer], Answer]" = lambda answer: answer,
+        **how: Unpack[SearchKeywords],
     ) -> "Generator[Event, None, None]":
         """What the model says as it says it, and at last the Answer; `answer_stream` tells what an interrupt does.
 
+        `talk` and `finish` are a conversation's: what the model is asked instead, and what becomes of the Answer.
         If `agent`, the steps that it searched in come first.
         """
         from rag.answer import NOT_IN_DOCUMENTS, answer_stream
@@ -248,22 +258,26 @@ class KnowledgeBase:
         found = yield from self._found(question, options, agent)
         searched = time.perf_counter() - began
         if not found.hits and self.searcher.selects_nothing(options):
-            yield Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED, timings={"search": searched})
+            nothing = Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED)
+            yield finish(replace(nothing, timings={"search": searched}))
             return
 
         def finished(answer: Answer) -> Answer:
-            return replace(
-                answer,
-                citations=tuple(map(self._finished, answer.citations)),
-                usage=found.and_usage(answer.usage),
-                timings={"search": searched, **answer.timings, "total": time.perf_counter() - began},
-                steps=found.steps,
-            )
+            usage = found.and_usage(answer.usage)
+            timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}
+            citations = tuple(map(self._finished, answer.citations))
+            return finish(replace(answer, citations=citations, usage=usage, timings=timings, steps=found.steps))
 
         answer_tokens = self.settings.answer_tokens
-        model = self.chat_model
         yield from answer_stream(
-            question, found.hits, model, answer_tokens=answer_tokens, strict=strict, hops=agent, finish=finished
+            question,
+            found.hits,
+            self.chat_model,
+            answer_tokens=answer_tokens,
+            strict=strict,
+            talk=talk,
+            confidence=self.confidence,
+            finish=finished,
         )
 
     def _found(self, question: str, options: SearchOptions, agent: bool) -> "Generator[Step, None, Found]":
@@ -299,6 +313,13 @@ class KnowledgeBase:
 
     def _finished(self, citation: Citation) -> Citation:
         return self._with_staleness(self._with_copies(citation))
+
+    @property
+    def confidence(self) -> "Confidence":
+        """What decides whether an answer is likely enough to be given. Raises KnowledgeBaseError."""
+        from rag.confidence_file import load_confidence
+
+        return load_confidence(self.store.path, self.store.made_with())
 
     def summarize(
         self, source: str = "", *, where: str = "", paths: Sequence[str] = (), **how: "Unpack[SummaryKeywords]"

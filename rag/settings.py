@@ -106,7 +106,7 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where locks and small notes about running models live: `$RAG_STATE_DIR`, else the user's state folder."""
+    """Where conversations, locks and notes about loaded models lie: `$RAG_STATE_DIR`, else the user's state folder."""
     named = environ.get("RAG_STATE_DIR")
     return Path(named) if named else Path(platformdirs.user_state_dir(APP, appauthor=False))
 

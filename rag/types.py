@@ -277,7 +277,10 @@ class Answer:
     `text` carries `[n]` markers that refer to `citations`. `abstained` is True where the documents do not say, or
     the model gave no answer; `text` then says so, `reason` why, and there are no citations. `timings` are in seconds,
     `usage` in the server's tokens. `cut` is why the model did not end its answer, None where it did; `left_out` counts
-    the sentences that a strict answer lacks. `steps` are the searches of a model that searched by itself.
+    the sentences that a strict answer lacks. `searched` is what was searched for, "" where it was the question: in a
+    conversation, the question as it is understood without it. `score` is how likely the documents answer the question,
+    0 to 1, whether or not the answer abstains, and `signals` what it is made of (rag.confidence); None where nothing
+    was searched for. `steps` are the searches of a model that searched by itself.
     """
 
     question: str
@@ -291,6 +294,9 @@ class Answer:
     timings: dict[str, float] = field(default_factory=dict)
     cut: Cut | None = None
     left_out: int = 0
+    searched: str = ""
+    score: float | None = None
+    signals: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
 
     @property
@@ -309,9 +315,12 @@ class Answer:
         """The shape of `rag ask --json`, which scripts may rely on."""
         return {
             "question": self.question,
+            "searched": self.searched or self.question,
             "answer": self.text,
             "abstained": self.abstained,
             "reason": self.reason,
+            "score": None if self.score is None else round(self.score, 4),
+            "signals": dict(self.signals),
             "cut": self.cut.value if self.cut else None,
             "left_out": self.left_out,
             "citations": [citation.to_dict() for citation in self.citations],

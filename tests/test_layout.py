@@ -32,12 +32,15 @@ rag.citing.evidence rag.citing.cite rag.citing.leaves rag.citing.fields rag.sear
 rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.search.searcher
-rag.packing rag.answer rag.forms rag.agent rag.search.naming
+rag.packing rag.talk rag.confidence rag.confidence_file rag.answer rag.forms rag.agent rag.search.naming
 rag.summarizing.windows rag.summarizing.notes rag.summarizing.summary
 rag.summarizing.summarize
+rag.sessions
 rag.knowledge_base
+rag.conversation
 rag.rebuild
-rag.doctor rag.display_answer rag.evaluation.gold rag.evaluation.answers rag.evaluation.retrieval
+rag.doctor rag.display_answer rag.evaluation.wording rag.evaluation.gold rag.evaluation.retrieval
+rag.evaluation.answers rag.evaluation.fabricate rag.evaluation.planted rag.evaluation.asking rag.evaluation.fitting
 rag.evaluation.page rag.evaluation.question_filter rag.evaluation.question_maker
 rag.search.why rag.evaluation.adapting
 rag.cli.common
@@ -57,8 +60,9 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow ingest.describe
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.cli.questions rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions rag.cli.rebuild rag.cli.models
-rag.cli.engine rag.cli.demo rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
+rag.cli.questions rag.cli.chat_commands rag.cli.chat rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions
+rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.demo rag.cli.eval_runs rag.cli.eval_answers rag.cli.evaluate
+rag.cli.eval_make rag.cli.adapt rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 ENGINE = "rag.engine."  # a program of its own, reached by HTTP; one command starts and stops it
@@ -183,6 +187,7 @@ def test_files_stay_small(name: str) -> None:
                 "Answer",
                 "Citation",
                 "CitationStatus",
+                "Conversation",
                 "FormedAnswer",
                 "Hit",
                 "KnowledgeBase",

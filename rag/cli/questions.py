@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Unpack
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,10 +24,11 @@ from rag.search.where import all_of
 from rag.types import Answer, Cut, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
-    from rag.answer import Said
-    from rag.knowledge_base import KnowledgeBase
+    from rag.answer import Event, Said
+    from rag.display_answer import FileOf
+    from rag.formed_answer import FormedAnswer
 
 _THOUGHT_SHOWN = 400  # characters, of what a model thinks before it answers
 
@@ -105,16 +106,18 @@ def ask(
     form = _schema(schema) if schema else None
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if form is not None:
-            _print_formed(base, _read(question), form, json, markdown, strict=strict, agent=agent, **how)
+            with console(stderr=True).status("Filling in the form …"):  # on a terminal alone
+                filled = base.ask(_read(question), schema=form, strict=strict, agent=agent, **how)
+            _print_formed(filled, base.file_of, json, markdown)
             return
         if json:
-            answer = _answered(base, _read(question), strict=strict, agent=agent, **how)
+            answer = answered(base.ask_stream(_read(question), strict=strict, agent=agent, **how))
             print_json(answer.to_dict())
         elif markdown:
-            answer = _answered(base, _read(question), strict=strict, agent=agent, **how)
+            answer = answered(base.ask_stream(_read(question), strict=strict, agent=agent, **how))
             sys.stdout.write(answer.to_markdown())
         else:
-            answer = print_streamed(base, _read(question), strict=strict, agent=agent, **how)
+            answer = print_streamed(base.ask_stream(_read(question), strict=strict, agent=agent, **how), base.file_of)
     if answer.cut is Cut.INTERRUPTED:
         raise typer.Exit(130)
 
@@ -160,24 +163,17 @@ def search(
         print_hits(console(), hits, base.file_of)
 
 
-def print_streamed(
-    base: "KnowledgeBase", question: str, *, strict: bool = False, agent: bool = False, **how: Unpack[SearchKeywords]
-) -> Answer:
-    """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
+def print_streamed(events: "Generator[Event, None, None]", file_of: "FileOf") -> Answer:
+    """Show the model's words as a draft while they come; the checked answer takes the draft's place."""
     from rag.display_answer import print_answer
 
     out = console()
-    if out.is_terminal:
-        answer = _streamed(base, question, out, strict=strict, agent=agent, **how)
-    else:
-        answer = _answered(base, question, strict=strict, agent=agent, **how)
-    print_answer(out, answer, base.file_of)
+    answer = _streamed(events, out) if out.is_terminal else answered(events)
+    print_answer(out, answer, file_of)
     return answer
 
 
-def _streamed(
-    base: "KnowledgeBase", question: str, out: Any, *, strict: bool, agent: bool, **how: Unpack[SearchKeywords]
-) -> Answer:
+def _streamed(events: "Generator[Event, None, None]", out: Any) -> Answer:
     from rich.live import Live
     from rich.text import Text
 
@@ -195,21 +191,12 @@ def _streamed(
                 shown if draft.strip() else Text(printable(thought)[-_THOUGHT_SHOWN:] or "…", style="dim italic")
             )
 
-        return _answered(base, question, show, strict=strict, agent=agent, **how)
+        return answered(events, show)
 
 
-def _answered(
-    base: "KnowledgeBase",
-    question: str,
-    show: "Callable[[Said], None]" = lambda said: None,
-    *,
-    strict: bool,
-    agent: bool,
-    **how: Unpack[SearchKeywords],
-) -> Answer:
+def answered(events: "Generator[Event, None, None]", show: "Callable[[Said], None]" = lambda said: None) -> Answer:
     """The answer; after an interrupt what there is of it, if there is anything."""
     answer: Answer | None = None
-    events = base.ask_stream(question, strict=strict, agent=agent, **how)
     try:
         for event in events:
             if isinstance(event, Answer):
@@ -225,27 +212,15 @@ def _answered(
     return answer
 
 
-def _print_formed(
-    base: "KnowledgeBase",
-    question: str,
-    form: dict[str, Any],
-    json: bool,
-    markdown: bool,
-    *,
-    strict: bool,
-    agent: bool,
-    **how: Unpack[SearchKeywords],
-) -> None:
+def _print_formed(answer: "FormedAnswer[Any]", file_of: "FileOf", json: bool, markdown: bool) -> None:
     from rag.display_answer import print_formed
 
-    with console(stderr=True).status("Filling in the form …"):  # on a terminal alone
-        answer = base.ask(question, schema=form, strict=strict, agent=agent, **how)
     if json:
         print_json(answer.to_dict())
     elif markdown:
         sys.stdout.write(answer.to_markdown())
     else:
-        print_formed(console(), answer, base.file_of)
+        print_formed(console(), answer, file_of)
 
 
 def _schema(path: Path) -> dict[str, Any]:
