@@ -40,15 +40,22 @@ def notices() -> list[str]:
     return []
 
 
-@pytest.fixture
-def base(server: FakeLMStudio, notices: list[str], tmp_path: Path) -> Iterator[KnowledgeBase]:
-    folder = tmp_path / "docs"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documents, ingested once: vectors of the same model are the same on every server."""
+    place = tmp_path_factory.mktemp("agent")
+    (place / "docs").mkdir()
     for name, text in DOCUMENTS.items():
-        (folder / name).write_text(text)
-    with KnowledgeBase(tmp_path / "kb", settings=replace(server.settings, top_k=1), notify=notices.append) as made:
-        ingest(folder, into=made)
-        yield made
+        (place / "docs" / name).write_text(text)
+    with lm_studio() as server, KnowledgeBase(place / "kb", settings=server.settings) as made:
+        ingest(place / "docs", into=made)
+    return place / "kb"
+
+
+@pytest.fixture
+def base(server: FakeLMStudio, notices: list[str], stored: Path) -> Iterator[KnowledgeBase]:
+    with KnowledgeBase(stored, settings=replace(server.settings, top_k=1), notify=notices.append) as opened:
+        yield opened
 
 
 def call(name: str, **arguments: Any) -> str:
