@@ -42,7 +42,8 @@ ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numb
 ingest.formats.slices ingest.formats.front_matter
 ingest.formats.layout ingest.formats.grid ingest.formats.package ingest.formats.ole
 ingest.formats.charts ingest.formats.formula ingest.formats.docx ingest.formats.elements ingest.formats.webpage
-ingest.formats.ocr ingest.formats.pdf ingest.formats.markdown ingest.formats.mail ingest.formats.records
+ingest.formats.ocr ingest.formats.pdf ingest.formats.page_image ingest.formats.markdown ingest.formats.mail
+ingest.formats.records
 ingest.formats.sheets ingest.formats.slides
 ingest.formats.rtf ingest.formats.outlook ingest.formats.word97 ingest.formats.powerpoint97
 ingest.formats.opendocument ingest.formats.epub ingest.formats.iwork
@@ -53,8 +54,12 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
+rag.service.problems rag.service.guard rag.service.metrics rag.service.streams rag.service.desk rag.service.forms
+rag.service.api_page rag.service.images rag.service.lmstudio_forms rag.service.uploads rag.service.kb_routes
+rag.service.document_routes rag.service.openai_routes rag.service.lmstudio_routes
+rag.service.app rag.service.serve
 rag.cli.questions rag.cli.why rag.cli.documents rag.cli.versions rag.cli.rebuild rag.cli.models rag.cli.engine
-rag.cli.demo rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
+rag.cli.demo rag.cli.serve rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 WEB = "rag.web."  # which the engine shares with the service
@@ -70,7 +75,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "httpx2": ("rag.lmstudio", "ingest.fetch"),  # the model server, and pages that a user names
     "lancedb": "rag.store.lance",
     "pyarrow": "rag.store",
-    "pydantic": "rag.lmstudio.schemas",
+    "pydantic": ("rag.lmstudio.schemas", "rag.service"),
     "pydantic_core": "rag.lmstudio.schemas",
     "tiktoken": "rag.tokens",
     "Stemmer": "rag.words",
@@ -82,7 +87,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pptx": "ingest.formats.slides",
     "olefile": "ingest.formats.ole",
     "oxmsg": "ingest.formats.outlook",
-    "pypdfium2": "ingest.formats.pdf",
+    "pypdfium2": ("ingest.formats.pdf", "ingest.formats.page_image"),
+    "prometheus_client": "rag.service.metrics",
     "pytesseract": "ingest.formats.ocr",
     "PIL": "ingest.formats.ocr",
     "markdown_it": "ingest.formats.markdown",

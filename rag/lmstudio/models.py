@@ -40,6 +40,7 @@ class Model:
     max_context_length: int | None
     quantization: str | None
     instances: tuple[Instance, ...] = ()
+    vision: bool = False  # whether it sees images, as far as the server says
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ def _native(row: dict[str, Any]) -> Model:
         max_context_length=row.get("max_context_length"),
         quantization=(row.get("quantization") or {}).get("name"),
         instances=instances,
+        vision=bool((row.get("capabilities") or {}).get("vision")),
     )
 
 
@@ -160,6 +162,7 @@ def _legacy(row: dict[str, Any]) -> Model:
         max_context_length=row.get("max_context_length"),
         quantization=row.get("quantization"),
         instances=(Instance(key, row.get("loaded_context_length")),) if loaded else (),
+        vision=row.get("type") == "vlm",
     )
 
 
