@@ -19,9 +19,8 @@ from rag.types import Answer, Citation, Hit
 if TYPE_CHECKING:
     from rag.answer import Event
     from rag.lmstudio.chat import ChatModel
-    from rag.lmstudio.embeddings import Embedder, FloatVector
+    from rag.lmstudio.embeddings import Embedder
     from rag.search.searcher import Searcher
-    from rag.search.select import Selection
     from rag.store.schema import DocumentRow, Identity
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
@@ -154,7 +153,8 @@ class KnowledgeBase:
         return ChatModel(self.settings, notify=self.notify)
 
     @cached_property
-    def _searcher(self) -> "Searcher":
+    def searcher(self) -> "Searcher":
+        """What searches the tables, step by step."""
         from rag.search.searcher import Searcher
 
         return Searcher(
@@ -179,15 +179,7 @@ class KnowledgeBase:
 
     def search_by(self, question: str, options: SearchOptions) -> list[Hit]:
         """The passages that best fit a question, best first."""
-        return self._searcher.search(question, options)
-
-    def selection(self, options: SearchOptions) -> "Selection | None":
-        """What the filters of the options select; None where they have none. Raises UsageProblem."""
-        return self._searcher.selection(options)
-
-    def query_vector(self, question: str) -> "FloatVector":
-        """The unit vector to search by. Raises IdentityMismatch, ServerError."""
-        return self._searcher.query_vector(question)
+        return self.searcher.search(question, options)
 
     def ask(self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]) -> Answer:
         """The answer with its checked citations, or an abstention; if `strict`, without what no passage supports."""
@@ -206,7 +198,7 @@ class KnowledgeBase:
         options = self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how))
         hits = self.search_by(question, options)
         searched = time.perf_counter() - began
-        if not hits and self._searcher.selects_nothing(options):
+        if not hits and self.searcher.selects_nothing(options):
             yield Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED, timings={"search": searched})
             return
 
@@ -292,7 +284,7 @@ class KnowledgeBase:
         made = restore(self.path, version)
         self.close()
         self.__dict__.pop("store", None)  # what is open may have been made with another model
-        self.__dict__.pop("_searcher", None)
+        self.__dict__.pop("searcher", None)
         return made
 
     def status(self) -> Status:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors rag.web.names rag.web.sockets rag.web.sse rag.web.limits
 rag.display rag.display_markdown rag.display_html
-rag.types rag.settings rag.tokens rag.sentences rag.stop_words rag.words rag.evaluation.metrics
+rag.types rag.settings rag.tokens rag.quoting rag.sentences rag.stop_words rag.words rag.evaluation.metrics
 rag.evaluation.datasets rag.search.options
 rag.search.where rag.search.matching rag.search.paths rag.search.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart

@@ -70,7 +70,7 @@ def test_a_best_passage_without_sentences_is_cut_behind_a_word() -> None:
 
 def test_the_best_passage_stands_first_and_the_second_last() -> None:
     hits = [passage(text) for text in ("Alpha.", "Beta.", "Gamma.", "Delta.")]
-    assert re.findall(r"\[(\d)\].*\n(\w+)", prompt("What?", hits)) == [
+    assert re.findall(r"\[(\d)\].*\n> (\w+)", prompt("What?", hits)) == [
         ("1", "Alpha"),
         ("3", "Gamma"),
         ("4", "Delta"),

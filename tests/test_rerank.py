@@ -21,6 +21,7 @@ from rag.lmstudio.chat import ChatModel
 from rag.search.cross_encoder import CrossEncoder
 from rag.search.fusion import judged, merged
 from rag.search.rerank import dealt, relevance
+from rag.search.why import Stage, why
 from rag.settings import Settings
 from rag.store.search import Found
 
@@ -215,6 +216,25 @@ def test_the_settings_choose_a_reranker_and_a_call_can_do_without(server: FakeLM
     assert sources(boats, rerank="off")[0] == "a.txt"
     with pytest.raises(errors.UsageProblem, match="none of off, llm, cross"):
         sources(boats, rerank="best")
+
+
+def test_why_tells_what_the_judge_did(server: FakeLMStudio, boats: KnowledgeBase) -> None:
+    server.says = '{"marks": [0, 3, 0]}'
+    fallen = why(boats, QUESTION, "a.txt", answer=False, mode="words", rerank="llm", limit=1)
+    assert (fallen.lost_at, fallen.steps[-1].message) == (Stage.RERANK, "--rerank llm puts it from place 1 to 2")
+    risen = why(boats, QUESTION, "b.txt", answer=False, mode="words", rerank="llm", limit=1)
+    assert (risen.lost_at, risen.shown_as) == (None, 1)
+    behind = why(boats, QUESTION, "c.txt", answer=False, mode="words", rerank="llm", limit=1)
+    assert (behind.lost_at, behind.advice) == (Stage.LIMIT, "-n 3 lets it in.")
+    assert len(server.bodies(CHATS)) == 3, "each candidate is judged once, however many limits are tried"
+
+
+def test_why_follows_what_other_questions_find(server: FakeLMStudio, boats: KnowledgeBase) -> None:
+    asked = "How long is she?"
+    assert why(boats, asked, "b.txt", answer=False, mode="words").lost_at is Stage.SEARCH
+    server.says = '{"questions": ["What is the height of the mast?"]}'
+    found = why(boats, asked, "b.txt", answer=False, mode="words", expand="variants")
+    assert (found.lost_at, found.words) == (None, None)
 
 
 def test_the_command_takes_a_reranker(server: FakeLMStudio, boats: KnowledgeBase) -> None:

@@ -52,7 +52,8 @@ def test_a_passage_that_is_shown(sample_kb: KnowledgeBase) -> None:
 
 def test_ranks_are_those_among_all_chunks(sample_kb: KnowledgeBase) -> None:
     store = sample_kb.store
-    vector = sample_kb.query_vector(BATTERY)
+    vector = sample_kb.searcher.prepared(BATTERY, sample_kb.options()).vector
+    assert vector is not None
     near, worded = by_vector(store, vector, 10_000), by_words(store, BATTERY, 10_000)
     assert len(near) == sample_kb.status().chunks
     for everything, ranks in (

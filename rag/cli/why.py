@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rag.cli.common import AtOption, JsonOption, KbOption, PathOption, WhereOption, console, knowledge_base, print_json
-from rag.cli.questions import LimitOption, ModeOption, QuestionArgument
+from rag.cli.questions import (
+    DiversityOption,
+    ExpandOption,
+    LimitOption,
+    ModeOption,
+    QuestionArgument,
+    RerankOption,
+)
 from rag.search.where import all_of
 
 if TYPE_CHECKING:
@@ -23,6 +30,9 @@ def why(
     where: WhereOption = None,
     path: PathOption = None,
     mode: ModeOption = "hybrid",
+    diversity: DiversityOption = None,
+    rerank: RerankOption = None,
+    expand: ExpandOption = None,
     search: Annotated[
         bool, typer.Option("--search", help="Explain `rag search`: without the floor and the context of an answer.")
     ] = False,
@@ -44,6 +54,9 @@ def why(
             unread=_unread,
             limit=limit,
             mode=mode,
+            diversity=diversity,
+            rerank=rerank,
+            expand=expand,
             where=all_of(where or ()),
             paths=path or (),
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import rag.errors as errors
 from rag.lmstudio.chat import ChatModel, Message, ToolCall
 from rag.lmstudio.schemas import Tool, calls_in_text, result_text
+from rag.quoting import defused, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _in_its_own_form(said: str, calls: Sequence[ToolCall], uses: Sequence[ToolUs
     return [
         {"role": "assistant", "content": said, "tool_calls": asked},
         *(
-            {"role": "tool", "tool_call_id": call.id, "content": use.result}
+            {"role": "tool", "tool_call_id": call.id, "content": defused(use.result)}
             for call, use in zip(calls, uses, strict=True)
         ),
     ]
@@ -106,7 +107,7 @@ def _in_its_own_form(said: str, calls: Sequence[ToolCall], uses: Sequence[ToolUs
 
 def _in_words(said: str, uses: Sequence[ToolUse]) -> list[Message]:
     """For a model whose calls its server did not recognise: its template knows no results either."""
-    results = "\n".join(f"{use.name}({use.arguments}) gave: {use.result}" for use in uses)
+    results = "\n".join(f"{use.name}({use.arguments}) gave:\n{quoted(use.result)}" for use in uses)
     return [
         {"role": "assistant", "content": said},
         {"role": "user", "content": f"{results}\nNow answer the question in a sentence, or call another function."},

@@ -11,6 +11,7 @@ import rag.errors as errors
 from rag.lmstudio.chat import ChatModel
 from rag.lmstudio.formed import formed
 from rag.lmstudio.http import Notify, log_notice
+from rag.quoting import quoted_line
 
 _PASSAGES = 5  # a request: small models lose sight of more
 _LONGEST = 2000  # characters of a passage that are judged
@@ -69,9 +70,8 @@ def dealt(count: int) -> list[range]:
 
 
 def _prompt(question: str, passages: Sequence[str]) -> str:
-    # White space becomes blanks: a line that looks like another passage, or like the question, cannot be in a passage.
-    lines = (f"[{n}] {' '.join(passage.split())[:_LONGEST]}" for n, passage in enumerate(passages, 1))
-    return _PROMPT.format(passages="\n".join(lines), question=" ".join(question.split()), count=len(passages))
+    lines = (f"[{n}] {quoted_line(passage, _LONGEST)}" for n, passage in enumerate(passages, 1))
+    return _PROMPT.format(passages="\n".join(lines), question=quoted_line(question, _LONGEST), count=len(passages))
 
 
 def _schema(count: int) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +33,16 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A search, stage by stage: what was found, copies by the chunk that they repeat, and what becomes passages."""
+    """A search, stage by stage.
+
+    What was found, also by other questions; copies, by the chunk that they repeat; what is left without them; the same
+    as a judge and the wish for diversity order it; and what becomes passages.
+    """
 
     found: Candidates
     copies: dict[str, list[Found]]
+    unlike: list[tuple[Found, float]]
+    ranked: list[tuple[Found, float]]
     groups: list[tuple[list[Found], float]]
 
 
@@ -72,16 +78,17 @@ def chosen(
 ) -> Choice:
     """All that `retrieve` decides; `rag.search.why` tells of it."""
     found = candidates(store, question, vector, options, within)
-    ranked = merged(found.ranked, [candidates(store, *other, options, within).ranked for other in others])
+    besides = [candidates(store, *other, options, within).ranked for other in others]
+    found = replace(found, ranked=merged(found.ranked, besides))
     pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity or judge else 2 * options.limit
-    unlike = distinct(ranked, pool)
+    unlike = distinct(found.ranked, pool)
     ranked = unlike.ranked
     if judge is not None:
         ranked = judged(ranked, judge, options.rerank_weight)
     if options.diversity:
         vectors = chunk_vectors(store, [chunk.id for chunk, _ in ranked])
         ranked = diverse(ranked, vectors, 2 * options.limit, options.diversity)
-    return Choice(found, unlike.copies, joined(ranked, options.limit, options.floor))
+    return Choice(found, unlike.copies, unlike.ranked, ranked, joined(ranked, options.limit, options.floor))
 
 
 def candidates(

@@ -13,6 +13,7 @@ import rag.errors as errors
 from rag.lmstudio.chat import ChatModel, Message
 from rag.lmstudio.formed import formed
 from rag.lmstudio.http import Notify, log_notice
+from rag.quoting import defused, quoted_line
 from rag.stop_words import STOP_WORDS
 from rag.words import language_of, terms
 
@@ -100,11 +101,11 @@ def _numbers(text: str) -> set[str]:
 
 
 def _quoted(turn: Message) -> str:
-    return f"{turn.get('role', 'user')}: {_line(str(turn.get('content')))[:_TURN_LENGTH]}"
+    return f"{turn.get('role', 'user')}: {quoted_line(str(turn.get('content')), _TURN_LENGTH)}"
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(defused(text).split())
 
 
 def _asked(prompt: str, most: int, model: ChatModel, seconds: float, notify: Notify) -> list[str]:

@@ -1,6 +1,7 @@
 """A question and options → the best passages: filters, the question's vector, other wordings, who judges."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
     from rag.search.fusion import Judge
 
 NOTHING_SELECTED = "the filter selects no document"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a search takes besides the store and its options, which the models have been asked for."""
+
+    question: str
+    vector: "FloatVector | None"
+    others: "Sequence[tuple[str, FloatVector | None]]"
+    judge: "Judge | None"
 
 
 class Searcher:
@@ -76,29 +87,34 @@ class Searcher:
         return selection is not None and not held(self._store, selection)
 
     def _retrieved(self, question: str, options: SearchOptions, selection: Selection | None) -> list[Hit]:
-        store = self._store
-        other, judge = self._other_questions(question, options), self._judge(question, options.rerank)
+        other = self._other_questions(question, options)
         while True:
-            made_with = store.made_with()
+            made_with = self._store.made_with()
             try:
-                vector = self._query_vector(question, made_with) if options.mode is not Mode.WORDS else None
-                asked = other and vector is not None
-                vectors = (
-                    map(self._adapted, self._embedder().embed_together((), other)) if asked else [None] * len(other)
+                ready = self._prepared(question, other, options, made_with)
+                hits = retrieve(
+                    self._store, question, ready.vector, options, selection, others=ready.others, judge=ready.judge
                 )
-                others = list(zip(other, vectors, strict=True))
-                hits = retrieve(store, question, vector, options, selection, others=others, judge=judge)
             except errors.KnowledgeBaseError:
-                if store.made_with() == made_with:
+                if self._store.made_with() == made_with:
                     raise
             else:
-                if store.made_with() == made_with:
+                if self._store.made_with() == made_with:
                     return hits
             # A rebuild has just put in vectors that this question's cannot be compared with: once more.
 
-    def query_vector(self, question: str) -> "FloatVector":
-        """The unit vector to search by. Raises IdentityMismatch, ServerError."""
-        return self._query_vector(question, self._store.made_with())
+    def prepared(self, question: str, options: SearchOptions) -> Prepared:
+        """What a search by these options asks models for beforehand. Raises as `search`."""
+        other = self._other_questions(question, options)
+        return self._prepared(question, other, options, self._store.made_with())
+
+    def _prepared(self, question: str, other: Sequence[str], options: SearchOptions, made_with: Origin) -> Prepared:
+        judge = self._judge(question, options.rerank)
+        if options.mode is Mode.WORDS:
+            return Prepared(question, None, [(words, None) for words in other], judge)
+        vector = self._query_vector(question, made_with)
+        vectors = map(self._adapted, self._embedder().embed_together((), other)) if other else ()
+        return Prepared(question, vector, list(zip(other, vectors, strict=True)), judge)
 
     def _query_vector(self, question: str, made_with: Origin) -> "FloatVector":
         """The question's vector; the first time with a model, the canaries go along. Raises IdentityMismatch."""

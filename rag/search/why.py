@@ -9,15 +9,16 @@ from enum import StrEnum
 from typing import Any, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
 import rag.errors as errors
 from rag.answer import room_for
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
 from rag.packing import packed
+from rag.search.fusion import Judge
 from rag.search.naming import Absent, Unread, named
-from rag.search.options import Mode, SearchKeywords, SearchOptions
-from rag.search.retrieve import Candidates, Choice, chosen, hits
+from rag.search.options import Mode, Rerank, SearchKeywords, SearchOptions
+from rag.search.retrieve import Candidates, Choice, chosen, hits, joined
+from rag.search.searcher import Prepared
 from rag.search.select import Selection, chunk_test
 from rag.store.rank import Rank, vector_ranks, word_ranks
 from rag.store.schema import DocumentRow
@@ -37,6 +38,7 @@ class Stage(StrEnum):
     FILTER = "filter"
     SEARCH = "search"
     COPY = "copy"
+    RERANK = "rerank"
     FLOOR = "floor"
     LIMIT = "limit"
     CONTEXT = "context"
@@ -99,15 +101,22 @@ class _Search:
     """The search that is explained."""
 
     base: KnowledgeBase
-    question: str
+    ready: Prepared
     options: SearchOptions
-    vector: npt.NDArray[np.float32] | None
     selection: Selection | None
 
     def choice(self, limit: int) -> Choice:
         """What the search decides where so many passages are wanted."""
-        options = replace(self.options, limit=limit)
-        return chosen(self.base.store, self.question, self.vector, options, self.selection)
+        options, ready = replace(self.options, limit=limit), self.ready
+        return chosen(
+            self.base.store,
+            ready.question,
+            ready.vector,
+            options,
+            self.selection,
+            others=ready.others,
+            judge=ready.judge,
+        )
 
 
 def why(
@@ -164,10 +173,11 @@ def _read(
             )
             return _lost(begun, Stage.READING, message, advice)
         chunks = [meant]
-    vector = base.query_vector(begun.question) if options.mode is not Mode.WORDS else None
-    search = _Search(base, begun.question, options, vector, base.selection(options))
+    ready = base.searcher.prepared(begun.question, options)
+    ready = replace(ready, judge=ready.judge and _once(ready.judge))
+    search = _Search(base, ready, options, base.searcher.selection(options))
     ids = [chunk.id for chunk in chunks]
-    near = vector_ranks(base.store, vector, ids) if vector is not None else {}
+    near = vector_ranks(base.store, ready.vector, ids) if ready.vector is not None else {}
     worded = word_ranks(base.store, begun.question, ids) if options.mode is not Mode.VECTOR else {}
     choice = search.choice(options.limit)
     found = choice.found
@@ -187,8 +197,13 @@ def _read(
     if stands != chunk.id:
         begun = _kept(begun, Stage.COPY, "another passage says the same and stands for both: `also in` names this one")
     at = _group_of(stands, choice.groups)
+    if options.rerank is not Rerank.OFF or options.diversity:
+        begun = _ordered_anew(begun, search, choice, stands)
+        if begun.lost_at:
+            return begun
     if at is None:
-        return _left_out(begun, search, found.ranked[0][1], stands, places[stands].score)
+        score = next((score for each, score in choice.ranked if each.id == stands), places[stands].score)
+        return _left_out(begun, search, choice.ranked[0][1], stands, score)
     begun = _kept(begun, Stage.FLOOR, _above(options))
     begun = _kept(begun, Stage.LIMIT, _standing(stands, at, choice.groups))
     begun = replace(begun, shown_as=at + 1, advice="Nothing was lost.")
@@ -248,6 +263,43 @@ def _not_found(begun: Explanation, search: _Search, found: Candidates, id_: str)
     return _lost(begun, Stage.SEARCH, message, f"{advice}.")
 
 
+def _once(judge: Judge) -> Judge:
+    """A judge that is asked for each chunk once, however many limits are tried: its marks may take seconds."""
+    marks: dict[str, float | None] = {}
+
+    def remembered(found: Sequence[Found]) -> list[float | None]:
+        new = [chunk for chunk in found if chunk.id not in marks]
+        if new:
+            marks.update(zip((chunk.id for chunk in new), judge(new), strict=True))
+        return [marks[chunk.id] for chunk in found]
+
+    return remembered
+
+
+def _ordered_anew(begun: Explanation, search: _Search, choice: Choice, id_: str) -> Explanation:
+    """What a judge and the wish for diversity did to a chunk's place."""
+    options = search.options
+    who = " and ".join(
+        name
+        for name, takes_part in (
+            (f"--rerank {options.rerank}", options.rerank is not Rerank.OFF),
+            (f"--diversity {options.diversity:g}", options.diversity > 0),
+        )
+        if takes_part
+    )
+    before, after = (
+        next((at for at, (chunk, _) in enumerate(ranked, 1) if chunk.id == id_), None)
+        for ranked in (choice.unlike, choice.ranked)
+    )
+    if before is None:
+        return begun  # it came too far behind to be looked at once more
+    message = f"{who} puts it from place {before} to {after}" if after else f"{who} leaves it out, from place {before}"
+    was_in = _group_of(id_, joined(choice.unlike, options.limit, options.floor)) is not None
+    if was_in and _group_of(id_, choice.groups) is None:
+        return _lost(begun, Stage.RERANK, message, f"Ask without {who}, or for more passages (-n).")
+    return _kept(begun, Stage.RERANK, message)
+
+
 def _left_out(begun: Explanation, search: _Search, best: float, id_: str, score: float) -> Explanation:
     """What a search found and no passage was made of."""
     options = search.options
@@ -288,7 +340,7 @@ def _standing(id_: str, at: int, groups: Sequence[Group]) -> str:
 
 def _packed(begun: Explanation, search: _Search, choice: Choice, chunk: Passage) -> Explanation:
     """Whether the passage fits into the chat model's context."""
-    base, question = search.base, search.question
+    base, question = search.base, search.ready.question
     passages = hits(base.store, choice.groups, choice.copies)
     try:
         room = room_for(question, passages, base.chat_model, answer_tokens=base.settings.answer_tokens)
