@@ -10,7 +10,7 @@ from rag.types import CitationStatus, Cut
 
 MOST_PASSAGES = 100
 
-QuestionText = Annotated[str, Field(min_length=1, max_length=8000, description="The question, in plain words.")]
+QuestionText = Annotated[str, Field(max_length=8000, pattern=r"\S", description="The question, in plain words.")]
 Source = Annotated[str, Field(min_length=1, max_length=4096, description="A document, as the list names it.")]
 Limit = Annotated[int, Field(ge=1, le=MOST_PASSAGES, description="How many passages at most.")]
 Where = Annotated[

@@ -114,8 +114,7 @@ async def evaluate(desk: TheDesk, request: Request, body: EvaluateRequest) -> Ev
 
 def _refuse_early(desk: Desk, body: AskRequest) -> None:
     """Raise, before a stream has begun, what can be known of a question that cannot be answered."""
-    desk.kb.selection(desk.kb.options(**body.keywords()))
-    _ = desk.kb.store.identity
+    desk.kb.searcher.selection(desk.kb.options(**body.keywords()))
 
 
 def _asked(desk: Desk, body: AskRequest, put: Put[Event]) -> None:

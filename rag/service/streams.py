@@ -63,7 +63,7 @@ class Threads:
     """The threads that work for clients. They end when their client has gone, and all of them with the service."""
 
     def __init__(self) -> None:
-        self._running: dict[threading.Thread, threading.Event] = {}
+        self.running: dict[threading.Thread, threading.Event] = {}
 
     def run(
         self, work: Callable[[Put[T]], None], *, to_the_end: bool = False, ended: Callable[[], None] = lambda: None
@@ -96,13 +96,13 @@ class Threads:
             except Exception as exc:  # noqa: BLE001  a boundary: it is raised again where somebody waits for it
                 failure = exc
             finally:
-                self._running.pop(threading.current_thread(), None)
+                self.running.pop(threading.current_thread(), None)
                 with suppress(RuntimeError):
                     loop.call_soon_threadsafe(ended)
                 send(_End(failure))
 
         thread = threading.Thread(target=copy_context().run, args=(body,), daemon=True, name="work for a client")
-        self._running[thread] = stop
+        self.running[thread] = stop
         thread.start()
 
         async def items() -> AsyncGenerator[T | Notice | Silence, None]:
@@ -127,9 +127,9 @@ class Threads:
 
     def end(self) -> None:
         """Let what runs end at its next step, and wait a little for it; a thread that is still stuck ends with us."""
-        for stop in list(self._running.values()):
+        for stop in list(self.running.values()):
             stop.set()
-        for thread in list(self._running):
+        for thread in list(self.running):
             thread.join(_GRACE_S)
 
 
