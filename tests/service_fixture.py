@@ -17,7 +17,8 @@ from lmstudio_server import FakeLMStudio, lm_studio
 from ingest.pipeline import ingest
 from rag.knowledge_base import KnowledgeBase
 from rag.service.app import build_app
-from rag.service.desk import Desk, ServiceOptions
+from rag.service.desk import Desk
+from rag.service.options import ServiceOptions
 from rag.settings import Settings
 
 MANUAL = Path(__file__).parents[1] / "data" / "sample" / "manuals" / "brisa-4-manual.pdf"

@@ -54,7 +54,8 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.service.problems rag.service.guard rag.service.metrics rag.service.streams rag.service.desk rag.service.forms
+rag.service.options rag.service.problems rag.service.guard rag.service.metrics rag.service.streams
+rag.service.desk rag.service.forms
 rag.service.api_page rag.service.images rag.service.lmstudio_forms rag.service.uploads rag.service.kb_routes
 rag.service.document_routes rag.service.openai_routes rag.service.lmstudio_routes
 rag.service.app rag.service.serve

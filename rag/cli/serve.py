@@ -36,13 +36,9 @@ def serve(
 
     Example: rag serve --kb notes.kb
     """
-    try:
-        from rag.service.desk import ServiceOptions
-        from rag.service.serve import serve as run
-    except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.split(".")[0] in ("rag", "ingest"):
-            raise
-        raise errors.MissingExtra("The service", "service") from exc
+    from rag.service.options import ServiceOptions
+    from rag.service.serve import serve as run
+
     if missing := [folder for folder in images or () if not folder.is_dir()]:
         raise errors.SourceNotFound(f"There is no folder {missing[0]}.")
     configured = settings(kb=kb, service_token=token)

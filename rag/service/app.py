@@ -20,9 +20,10 @@ from rag.lmstudio.http import Connection
 from rag.lmstudio.models import server_kind
 from rag.service import document_routes, kb_routes, lmstudio_routes, openai_routes, problems
 from rag.service.api_page import api_page
-from rag.service.desk import Desk, ServiceOptions, TheDesk
+from rag.service.desk import Desk, TheDesk
 from rag.service.guard import OwnPagesOnly, SafeHeaders, TokenDemanded
 from rag.service.metrics import CONTENT_TYPE, Measured
+from rag.service.options import ServiceOptions
 from rag.settings import Settings
 from rag.web.limits import Limits
 

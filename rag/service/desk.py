@@ -4,8 +4,6 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -13,26 +11,12 @@ from fastapi import Depends, Request
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.client import LMStudio
 from rag.service.metrics import Metrics
+from rag.service.options import ServiceOptions
 from rag.service.problems import Refused
 from rag.service.streams import Notice, Put, Silence, Threads, tell
 from rag.settings import Settings
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceOptions:
-    """How the service is to run. Sizes are in bytes; `images` are the folders whose images may be shown to a model."""
-
-    host: str = "127.0.0.1"
-    port: int = 8009
-    token: str | None = None
-    images: tuple[Path, ...] = ()
-    asks_at_once: int = 4  # a llama.cpp server answers four chats at 2.6 times the speed of one after the other
-    asks_waiting: int = 64
-    most_body_bytes: int = 4 << 20
-    most_upload_bytes: int = 512 << 20
-    most_files: int = 100  # in one upload
 
 
 class Desk:

@@ -44,6 +44,17 @@ _STATUS: dict[type[errors.RagError], int] = {
 }
 
 
+_CODES = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+    415: "unsupported_format",
+}
+
+
 class Problem(BaseModel):
     """What happened, to what, and what to do next."""
 
@@ -87,9 +98,10 @@ def problem_of(exc: errors.RagError) -> Problem:
 
 
 def problem(status: int, message: str, code: str = "", param: str | None = None) -> Problem:
-    """A body for a status; the status's own name is the code where none is given."""
+    """A body for a status, which has a code of its own where none is given."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    return Problem(message=message, type=kind, code=code or HTTPStatus(status).name.lower(), param=param)
+    code = code or _CODES.get(status, "internal_error" if status >= 500 else "bad_request")
+    return Problem(message=message, type=kind, code=code, param=param)
 
 
 def refuse(path: str, status: int, message: str) -> Response:
