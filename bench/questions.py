@@ -5,7 +5,6 @@ With `--retrieval` only what is found: the answers of 40 questions take minutes 
 
 import sys
 import tempfile
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 from bench.record import record
 from ingest.pipeline import ingest
 from rag.cli.demo import MODELS
-from rag.evaluation.answers import answer_scores, answered
+from rag.evaluation.answers import answer_scores
+from rag.evaluation.asking import KeptChat, ask, own_cases
 from rag.evaluation.datasets import read_questions
+from rag.evaluation.planted import gold_pairs, scored
 from rag.evaluation.retrieval import WAYS, own_queries, way_scores
 from rag.knowledge_base import KnowledgeBase
 from rag.settings import load_settings
@@ -36,18 +37,23 @@ def main() -> None:
         for way, how in WAYS.items():
             figures[f"retrieval, {way}"] = way_scores(queries, partial(base.search, **how)).to_dict()
         if "--retrieval" not in sys.argv:
-            answers = list(answered(base, questions))
-            figures["answers"] = asdict(answer_scores(base, answers))
+            cases = own_cases(base, questions)
+            chat = KeptChat(settings, Path(folder) / "said.jsonl", print)
+            replies = [(case, *ask(base, case, chat)) for case in cases]
+            chat.close()
+            figures["answers"] = answer_scores([(case, reply) for case, reply, _ in replies]).to_dict()
+            figures["fabrications"] = scored(gold_pairs(base, cases)).to_dict()
             figures["said"] = [
                 {
-                    "id": q.id,
-                    "question": q.question,
-                    "gold": q.answer or None,
-                    "answer": a.text,
-                    "abstained": a.abstained,
-                    "reason": a.reason,
+                    "id": case.id,
+                    "question": case.question,
+                    "gold": case.golds,
+                    "answer": answer.text,
+                    "abstained": answer.abstained,
+                    "reason": answer.reason,
+                    "score": answer.score,
                 }
-                for q, a in answers
+                for case, _, answer in replies
             ]
     record("retrieval" if "--retrieval" in sys.argv else "questions", figures)
 

@@ -68,6 +68,14 @@ def ingest(
         str | None, typer.Option(help="The field with the title of a record.", show_default=False)
     ] = None,
     ocr: Annotated[bool, typer.Option(help="Read text in images, where Tesseract is installed.")] = True,
+    describe_images: Annotated[
+        bool | None,
+        typer.Option(
+            "--describe-images",
+            help="Have a model that sees ($RAG_VISION_MODEL, else one of the server's) describe images in documents.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes that read files. Default: by the processors.", show_default=False),
@@ -97,7 +105,9 @@ def ingest(
     shown = reporter(json=json, verbose=verbose, quiet=quiet, dry_run=dry_run)
     places: list[str | Path] = [path for path in paths if path != "-"]
     with (
-        knowledge_base(kb, embedding_model=model, ttl_s=ttl, download=download) as base,
+        knowledge_base(
+            kb, embedding_model=model, ttl_s=ttl, download=download, describe_images=describe_images
+        ) as base,
         tempfile.TemporaryDirectory(prefix="lmstudio-rag-") as folder,
     ):
         if quiet:

@@ -106,7 +106,13 @@ class Totals:
 class Flow:
     """One run over some files. The reading processes start with it; `run` does the work; `close` ends them."""
 
-    def __init__(self, work: Sequence[Work], workers: int | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        work: Sequence[Work],
+        workers: int | None = None,
+        limits: Limits | None = None,
+        look: Callable[[bytes], str] = lambda _picture: "",
+    ) -> None:
         self.totals = Totals()
         self._work = work
         self._limits = limits or Limits()
@@ -122,6 +128,7 @@ class Flow:
             self._budget,
             lambda task, answer, held: self._events.put(_Read(task, answer, held)),
             lambda problem: self._events.put(_ReadingEnded(problem)),
+            look,
         )
         self._waiting: dict[str, list[tuple[_Open, int]]] = {}  # by hash: whose chunk that is, and which one
         self._look_up: dict[str, Text] = {}
@@ -312,7 +319,9 @@ class Flow:
         else:
             read = opened.read
             group.versions.append(NewVersion(opened.row, read.text, read.chunks, opened.vectors))
-            group.outcomes.append(Outcome(opened.row.source, opened.status, chunks=len(read.chunks), ms=read.ms))
+            group.outcomes.append(
+                Outcome(opened.row.source, opened.status, _told(read), chunks=len(read.chunks), ms=read.ms)
+            )
             group.hashes += read.hashes
             group.chunks += len(read.chunks)
         self._finish_file(state)
@@ -403,3 +412,9 @@ class Flow:
             tokens_per_s=totals.tokens / seconds,
             eta_s=rest,
         )
+
+
+def _told(read: ReadDocument) -> str:
+    """What a document's outcome tells beside its name."""
+    images = read.metadata.get("images_described")
+    return f"images described: {images}" if images else ""

@@ -82,6 +82,13 @@ class FileDone:
     ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture in a file, a JPEG: the reader waits to be told what it shows."""
+
+    data: bytes
+
+
 Answer = ReadDocument | UnreadMember | FileDone
 
 
@@ -118,18 +125,28 @@ def packed_task(task: Task) -> bytes:
     return orjson.dumps([path, task.source, task.size, task.mtime_ns])
 
 
-def unpacked_task(data: bytes) -> Task:
-    """A file to read."""
-    path, source, size, mtime_ns = orjson.loads(data)
+def packed_words(words: str) -> bytes:
+    """What a picture shows."""
+    return orjson.dumps(words)
+
+
+def unpacked_task(data: bytes) -> Task | str:
+    """A file to read, or what a picture shows."""
+    value = orjson.loads(data)
+    if isinstance(value, str):
+        return value
+    path, source, size, mtime_ns = value
     return Task(os.fsdecode(base64.b64decode(path)), source, size, mtime_ns)
 
 
-def packed(answer: Answer) -> bytes:
+def packed(answer: Answer | Picture) -> bytes:
     """An answer as bytes."""
     if isinstance(answer, FileDone):
         return orjson.dumps(["done", answer.content_hash, answer.error, answer.ms])
     if isinstance(answer, UnreadMember):
         return orjson.dumps(["unread", answer.source, answer.reason, answer.unsupported])
+    if isinstance(answer, Picture):
+        return orjson.dumps(["picture", base64.b64encode(answer.data).decode()])
     headings, contexts = Dictionary(), Dictionary()
     places = [
         (c.start, c.end, c.page, c.box, headings.number(c.headings), contexts.number(c.context)) for c in answer.chunks
@@ -139,13 +156,15 @@ def packed(answer: Answer) -> bytes:
     return orjson.dumps(["document", names, answer.text, places, shared, answer.hashes, answer.estimates, answer.ms])
 
 
-def unpacked(data: bytes) -> Answer:
+def unpacked(data: bytes) -> Answer | Picture:
     """An answer from its bytes. Raises ValueError, TypeError, KeyError or IndexError where they are none."""
     kind, *values = orjson.loads(data)
     if kind == "done":
         return FileDone(*values)
     if kind == "unread":
         return UnreadMember(*values)
+    if kind == "picture":
+        return Picture(base64.b64decode(values[0], validate=True))
     if kind != "document":
         raise ValueError(f"an answer of the kind {kind!r}")
     (source, title, parser, metadata, revision, hashed), text, places, shared, hashes, estimates, ms = values

@@ -24,7 +24,8 @@ class ReadOptions:
     With any of the three record fields set, a JSON Lines, JSON, CSV or TSV file is one document a record: `record_id`
     names the field with its identity, `record_text` those with its text (empty: all that look like text),
     `record_title` the one with its title; nested fields are dotted. `ocr` False leaves text in images unread;
-    `ocr_languages` names those that it is in, as Tesseract does ("deu+eng").
+    `ocr_languages` names those that it is in, as Tesseract does ("deu+eng"). With `describe_images` a
+    model that sees tells what images show.
     `max_document_bytes` bounds one document, `max_bytes` all that one file unpacks to, `max_ratio` the unpacked size
     against the packed one, `max_members` and `max_depth` what is inside a file and inside of that.
     """
@@ -34,6 +35,7 @@ class ReadOptions:
     record_title: str | None = None
     ocr: bool = True
     ocr_languages: str = ""
+    describe_images: bool = False
     max_document_bytes: int = 256 * _MIB
     max_bytes: int = 4096 * _MIB
     max_ratio: int = 200
@@ -71,10 +73,13 @@ class Member:
 
 
 class Budget:
-    """What one file may still unpack to, with all that is inside it. `packed` is its size in bytes."""
+    """What one file may still unpack to, with all that is inside it. `packed` is its size in bytes.
 
-    def __init__(self, options: ReadOptions, packed: int) -> None:
-        self.options = options
+    `look` tells what a picture shows, None where nobody does.
+    """
+
+    def __init__(self, options: ReadOptions, packed: int, look: Callable[[bytes], str] | None = None) -> None:
+        self.options, self.look = options, look
         self._spent = 0
         self._members = 0
         self._most = min(options.max_bytes, max(_RATIO_COUNTS_FROM, packed * options.max_ratio))

@@ -26,6 +26,7 @@ from ingest.formats.opendocument import parse_odp, parse_ods, parse_odt
 from ingest.formats.org import parse_org
 from ingest.formats.outlook import parse_msg
 from ingest.formats.pdf import parse_pdf
+from ingest.formats.pictures import Look
 from ingest.formats.powerpoint97 import parse_ppt
 from ingest.formats.record_files import RECORD_KINDS, record_documents
 from ingest.formats.records import parse_csv, parse_json, parse_json_lines
@@ -45,7 +46,7 @@ from rag.types import Document
 __all__ = ["SUFFIXES", "ReadOptions", "Unread", "parse", "read_all", "supported"]
 
 Reader = Callable[[bytes, str], Document]
-OcrReader = Callable[[bytes, str, bool, str], Document]
+OcrReader = Callable[[bytes, str, bool, str, Look | None], Document]
 AttachmentReader = Callable[[bytes, str], tuple[Document, list[tuple[str, bytes]]]]
 
 _DEFAULTS = ReadOptions()
@@ -65,15 +66,18 @@ def parse(path: Path, source: str) -> Document:
         return _one(_read(inner, source, budget), kind, source, budget)
 
 
-def read_all(path: Path, source: str, options: ReadOptions = _DEFAULTS) -> Iterator[Document | Unread]:
+def read_all(
+    path: Path, source: str, options: ReadOptions = _DEFAULTS, look: Look | None = None
+) -> Iterator[Document | Unread]:
     """The documents that a file holds, in order: one for a plain file, named `source`.
 
     What is inside a file has a source below it: members of an archive and attachments `source/name`, messages of an
     mbox `source/000001`, records `source#id`. A compressed file is what is in it, under its own name. Raises what
-    `parse` raises where the file as a whole cannot be read; what cannot be read in it is Unread.
+    `parse` raises where the file as a whole cannot be read; what cannot be read in it is Unread. `look` tells what
+    pictures show.
     """
     with path.open("rb") as stream:
-        budget = Budget(options, os.fstat(stream.fileno()).st_size)
+        budget = Budget(options, os.fstat(stream.fileno()).st_size, look)
         yield from _documents(cast("BinaryIO", stream), path.name, source, budget, 0)
 
 
@@ -199,7 +203,9 @@ def _guarded(records: Iterator[Document | Unread], source: str) -> Iterator[Docu
 def _one(data: bytes, kind: str, source: str, budget: Budget) -> Document:
     reader = _READERS.get(kind)
     if with_ocr := _OCR_READERS.get(kind):
-        reader = partial(_read_images, with_ocr, budget.options)
+        reader = partial(_read_images, with_ocr, budget)
+    elif with_pictures := _PICTURED_READERS.get(kind):
+        reader = partial(with_pictures, look=budget.look)
     if reader is None and kind not in _BINARY_KINDS and not looks_binary(data[:HEAD_BYTES]):
         reader = parse_text  # a text with a suffix of its own
     if reader is None:
@@ -215,8 +221,8 @@ def _one(data: bytes, kind: str, source: str, budget: Budget) -> Document:
         raise _as_parse_error(exc, kind, source) from exc
 
 
-def _read_images(reader: OcrReader, options: ReadOptions, data: bytes, source: str) -> Document:
-    return reader(data, source, options.ocr, options.ocr_languages)
+def _read_images(reader: OcrReader, budget: Budget, data: bytes, source: str) -> Document:
+    return reader(data, source, budget.options.ocr, budget.options.ocr_languages, budget.look)
 
 
 def _as_parse_error(exc: Exception, kind: str, source: str) -> Exception:
@@ -270,8 +276,6 @@ _READERS: dict[str, Reader] = {
     ".vtt": parse_subtitles,
     ".srt": parse_subtitles,
     **{suffix: partial(parse_code, language=language) for suffix, language in LANGUAGES.items()},
-    ".docx": parse_docx,
-    ".pptx": parse_pptx,
     ".xlsx": parse_xlsx,
     ".xlsm": parse_xlsx,
     ".epub": parse_epub,
@@ -290,7 +294,8 @@ _READERS: dict[str, Reader] = {
     ".mht": parse_mail,
     ".mhtml": parse_mail,
 }
-# What may be scanned: these readers take whether to read images, and the languages to read them in.
+# These readers take who tells what pictures show; what may be scanned, also whether to read images, in which languages.
+_PICTURED_READERS = {".docx": parse_docx, ".pptx": parse_pptx}
 _OCR_READERS: dict[str, OcrReader] = {".pdf": parse_pdf, **dict.fromkeys(IMAGE_SUFFIXES, parse_image)}
 # Read these with what is attached to them; the reader gives the document, and names and contents in order.
 _WITH_ATTACHMENTS: dict[str, AttachmentReader] = {
@@ -302,6 +307,7 @@ _WITH_ATTACHMENTS: dict[str, AttachmentReader] = {
 SUFFIXES = (
     frozenset(_READERS)
     | frozenset(_OCR_READERS)
+    | frozenset(_PICTURED_READERS)
     | PACKED
     | ARCHIVES
     | {".tgz", ".tbz2", ".txz", ".mbox", ".docm", ".dotx", ".pptm"}

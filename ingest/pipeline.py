@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from ingest.describe import Describer, describer
 from ingest.fetch import fetched, is_address
 from ingest.filters import NO_FILTER, Filter
 from ingest.flow import Flow, Server
@@ -18,6 +19,7 @@ from ingest.sources import File, Plan, Scope, moved_source, swallowed
 from rag.identity import check_lead
 from rag.knowledge_base import KnowledgeBase
 from rag.store.journal import Journal
+from rag.store.kept import Kept
 from rag.store.names import digest
 from rag.store.schema import CANARY_TEXTS, DocumentRow
 from rag.store.upkeep import tidy
@@ -94,7 +96,8 @@ def ingest(
             into.notify(loss)
         on_plan(len(seen.files) + len(seen.skipped) + len(plan.files.removed) + len(told) - len(plan.files.left))
         # The processes that read start while the server is asked for its model.
-        with closing(Flow(plan.work, workers)) as flow:
+        options, describe = _describing(into, options) if plan.work else (options, None)
+        with closing(Flow(plan.work, workers, look=describe or _nothing)) as flow:
             writer = writer or _writer(into, seen)
             for outcome in (*seen.skipped, *told):
                 tell(outcome)
@@ -105,6 +108,8 @@ def ingest(
                     for outcome in flow.run(writer, _server(into), options, on_progress):
                         tell(outcome)
             finally:
+                if describe:
+                    describe.close()
                 report.chunks, report.embedded = flow.totals.chunks, flow.totals.embedded
                 report.reused = max(0, report.chunks - report.embedded)
         if not plan.work:  # a run that was killed at its very end has left something all the same
@@ -122,6 +127,18 @@ def _writer(into: KnowledgeBase, seen: Inventory) -> Writer:
     writer = Writer(into.made())
     _name_from_outer_roots(seen.scopes, writer)
     return writer
+
+
+def _describing(into: KnowledgeBase, options: ReadOptions) -> tuple[ReadOptions, Describer | None]:
+    """Who says what pictures show, if that is wanted and there is such a model, and the options as they hold then."""
+    if not (options.describe_images or into.settings.describe_images):
+        return options, None
+    describe = describer(into.settings, Kept(into.path / "image_descriptions.jsonl"), into.notify)
+    return replace(options, describe_images=describe is not None), describe
+
+
+def _nothing(_picture: bytes) -> str:
+    return ""
 
 
 def _server(into: KnowledgeBase) -> Server:

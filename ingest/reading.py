@@ -9,6 +9,7 @@ from pathlib import Path
 import rag.errors as errors
 from ingest.chunk import sized_chunks
 from ingest.filters import read_blocks
+from ingest.formats.pictures import Look
 from ingest.frames import Answer, FileDone, Job, ReadDocument, Task, UnreadMember
 from ingest.parse import Unread, read_all
 from rag import tokens
@@ -17,10 +18,10 @@ from rag.store.names import embedded_hash, revision_of
 from rag.types import Chunk, Document
 
 
-def read_file(task: Task, job: Job) -> Iterator[Answer]:
+def read_file(task: Task, job: Job, look: Look | None = None) -> Iterator[Answer]:
     """The documents of one file in order, and its end, which says what went wrong; nothing is raised for a bad file.
 
-    A document whose file changed while it was read is not trusted.
+    A document whose file changed while it was read is not trusted. `look` tells what pictures show.
     """
     began = before = time.perf_counter()
     path = Path(task.path)
@@ -31,7 +32,7 @@ def read_file(task: Task, job: Job) -> Iterator[Answer]:
         for block in read_blocks(path):
             hasher.update(block)
         hashed = hasher.hexdigest()
-        for found in read_all(path, task.source, job.options):
+        for found in read_all(path, task.source, job.options, look):
             if isinstance(found, Unread):
                 yield UnreadMember(found.source, found.reason, found.unsupported)
                 continue

@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from typing import BinaryIO
 
-from ingest.frames import Job, Task, length_of_next, packed, receive, send, unpacked_job, unpacked_task
+from ingest.frames import Job, Picture, Task, length_of_next, packed, receive, send, unpacked_job, unpacked_task
 from ingest.reading import read_file
 from rag import tokens
 
@@ -22,13 +22,19 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = _private_output()
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    words: queue.SimpleQueue[str] = queue.SimpleQueue()
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, jobs, tasks), daemon=True).start()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, jobs, tasks, words), daemon=True).start()
     tokens.count("what takes a while the first time")
     job = jobs.get()
     _limit_memory(job.megabytes)
+
+    def look(picture: bytes) -> str:
+        send(answers, packed(Picture(picture)))
+        return words.get()
+
     while True:
-        for answer in read_file(tasks.get(), job):
+        for answer in read_file(tasks.get(), job, look if job.options.describe_images else None):
             send(answers, packed(answer))
 
 
@@ -41,14 +47,22 @@ def _private_output() -> BinaryIO:
     return os.fdopen(private, "wb")
 
 
-def _listen(stream: BinaryIO, jobs: "queue.SimpleQueue[Job]", tasks: "queue.SimpleQueue[Task]") -> None:
+def _listen(
+    stream: BinaryIO,
+    jobs: "queue.SimpleQueue[Job]",
+    tasks: "queue.SimpleQueue[Task]",
+    words: "queue.SimpleQueue[str]",
+) -> None:
     """Take what the parent says; at the end of it, or where it makes no sense, leave at once and whatever goes on."""
     with suppress(Exception):  # whatever happens here, the next line must be reached
         job = _next(stream)
         if job is not None:
             jobs.put(unpacked_job(job))
-        while (task := _next(stream)) is not None:
-            tasks.put(unpacked_task(task))
+        while (data := _next(stream)) is not None:
+            if isinstance(said := unpacked_task(data), Task):
+                tasks.put(said)
+            else:
+                words.put(said)
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)  # programs that a reader has started go with us
     os._exit(0)

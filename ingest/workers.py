@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -19,10 +20,12 @@ from ingest.frames import (
     Answer,
     FileDone,
     Job,
+    Picture,
     Task,
     length_of_next,
     packed_job,
     packed_task,
+    packed_words,
     receive,
     send,
     unpacked,
@@ -137,7 +140,7 @@ class _Process:
         with suppress(OSError):
             send(self.input, data)
 
-    def answers(self, task: Task, budget: Budget) -> Iterator[tuple[Answer, int]]:
+    def answers(self, task: Task, budget: Budget) -> Iterator[tuple[Answer | Picture, int]]:
         """What it says about a file, with the bytes taken from the budget for it. Raises Died."""
         self.allowed_s = self.limits.seconds_for(task.size)
         while True:
@@ -222,13 +225,15 @@ class Readers:
 
     `start` may be called before the job is known: processes take a while to come up. `on_answer` is called from the
     threads with a task, what was said about it, and the bytes of the budget that it holds; every task ends with a
-    FileDone. `on_end` is called once, when all files are done, with None or the error that ended it.
+    FileDone. `on_end` is called once, when all files are done, with None or the error that ended it. `look` is asked,
+    from these threads as well, what a picture shows that a process has met; the process has no time to lose meanwhile.
     """
 
     limits: Limits
     budget: Budget
     on_answer: Listener
     on_end: Callable[[BaseException | None], None]
+    look: Callable[[bytes], str] = lambda picture: ""
     _ready: list[_Process] = field(default_factory=list)
     _all: list[_Process] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -296,7 +301,11 @@ class Readers:
             task = ahead[0]
             try:
                 for answer, held in process.answers(task, self.budget):
-                    self.on_answer(task, answer, held)
+                    if isinstance(answer, Picture):
+                        self.budget.give(held)
+                        process.tell(packed_words(self._words_of(answer)))
+                    else:
+                        self.on_answer(task, answer, held)
             except Died as exc:
                 if self._stopped.is_set():
                     return
@@ -314,6 +323,23 @@ class Readers:
                 for waiting in ahead:
                     process.tell(packed_task(waiting))
         self._retire(process)
+
+    def _words_of(self, picture: Picture) -> str:
+        """What a picture shows; "" where all is to end before that is known."""
+        told: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+        def look() -> None:
+            words = ""
+            try:
+                words = self.look(picture.data)
+            finally:
+                told.put(words)
+
+        threading.Thread(target=look, daemon=True).start()
+        while not self._stopped.is_set():
+            with suppress(queue.Empty):
+                return told.get(timeout=0.1)
+        return ""
 
     def _more(self, ahead: deque[Task], source: Iterator[Task]) -> Iterator[Task]:
         """Tasks to send ahead: many small ones, or one large one."""

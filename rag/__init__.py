@@ -11,6 +11,7 @@ print(kb.ask("How long is the warranty?"))
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rag.conversation import Conversation as Conversation
     from rag.errors import RagError as RagError
     from rag.knowledge_base import KnowledgeBase as KnowledgeBase
     from rag.lmstudio.client import LMStudio as LMStudio
@@ -25,6 +26,7 @@ _HOMES = {
     "Answer": "rag.types",
     "Citation": "rag.types",
     "CitationStatus": "rag.types",
+    "Conversation": "rag.conversation",
     "Hit": "rag.types",
     "KnowledgeBase": "rag.knowledge_base",
     "LMStudio": "rag.lmstudio.client",

@@ -4,15 +4,18 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import rag.errors as errors
 from rag.citing.cite import Slice, Verdict, check, relevance
 from rag.citing.claims import claims, refuses
+from rag.confidence import Confidence, Likely
+from rag.links import unlinked
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
 from rag.packing import LEAST_PASSAGE, cost, packed, prompt, question_cost
+from rag.talk import MOST_TOKENS, Talk, in_conversation
 from rag.thinking import Thoughts
 from rag.types import Answer, Citation, CitationStatus, Cut, Hit
 
@@ -20,11 +23,11 @@ NOT_IN_DOCUMENTS = "The documents do not answer this."
 NOT_SAID = "The model gave no answer."
 
 _NO_ANSWER = "the model found no answer in the passages"
+_UNLIKE = "nothing in the documents resembles the question"
+_DEFAULT = Confidence()
 
 _OVERFLOW_TRIES = 4
-# On 74 questions to a small model (SQuAD, and product questions that its passages cannot know) this left 20 of 20 off
-# the subject unanswered and refused 4 of 26 that could be answered, each of which the model had answered wrongly.
-_LEAST_RELEVANCE = 0.25
+_CONVERSATION_SHARE = 4  # it may have one part in four of what is left for passages
 
 # "It costs 3." may have been going to be 3.50.
 _WHOLE = re.compile(r"""(?<!\d)[.!?…。！？]["'”’»)\]*_]*$""")
@@ -49,8 +52,8 @@ Event = Said | Answer
 
 
 @dataclass(slots=True)
-class _Draft:
-    """What a model has written so far: `answer` is to be checked, the reader holds back what may become a marker."""
+class Draft:
+    """What a model has written so far: `answer` is to be checked, without what it thought."""
 
     passages: list[Hit]
     answer: str = ""
@@ -92,25 +95,32 @@ def answer_stream(
     *,
     answer_tokens: int,
     strict: bool = False,
+    talk: Talk | None = None,
+    confidence: Confidence = _DEFAULT,
     finish: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Generator[Event, None, None]:
     """Yield what the model says as it says it, and at last the checked Answer, as `finish` returns it.
 
-    The answer abstains where nothing was found, where the model says that it does not know, and where no sentence of
-    what it said is supported by a passage; if `strict`, it has no other sentences. A KeyboardInterrupt, from within or
-    thrown in, yields the Answer that was given so far, if there is any, and is raised after it. Closing the generator
-    closes the connection. Raises ServerError, and UsageProblem for a question that leaves no room.
+    In a conversation `talk` is what the model is asked; the answer is checked by the question, which stands by itself.
+    The answer abstains where nothing was found, or so little like the question that the model is not asked; where the
+    model says that it does not know; where no sentence of what it said is supported by a passage; and where all of
+    this makes an answer too unlikely, by `confidence`. If `strict`, it has no other sentences than supported ones. A
+    KeyboardInterrupt, from within or thrown in, yields the Answer that was given so far, if there is any, and is raised
+    after it. Closing the generator closes the connection. Raises ServerError, and UsageProblem for a question that
+    leaves no room.
     """
     began = time.perf_counter()
-    if not hits:
-        yield finish(_abstained(question, (), "nothing in the documents resembles the question"))
+    hopeless = confidence.hopeless(question, hits)
+    if not hits or hopeless:
+        yield finish(_abstained(question, hits, _UNLIKE, hopeless or confidence.judged(question, hits)))
         return
-    answer_tokens, room = _shares(question, hits, model, answer_tokens)
-    draft = _Draft([])
+    wordings = [question] if talk is None else _wordings(talk, hits, model, answer_tokens)
+    answer_tokens, room = _shares(wordings[0], hits, model, answer_tokens)
+    draft = Draft([])
     first = 0.0
     interrupt: KeyboardInterrupt | None = None
     try:
-        with closing(_asked(question, hits, model, room, answer_tokens, draft)) as deltas:
+        with closing(_asked(wordings, hits, model, room, answer_tokens, draft)) as deltas:
             for delta in deltas:
                 for said in draft.hear(delta):
                     first = first or time.perf_counter() - began
@@ -122,7 +132,13 @@ def answer_stream(
     timings = {"first_token": first, "answer": time.perf_counter() - began}
     cut = Cut.INTERRUPTED if interrupt else Cut.LENGTH if draft.finish == "length" else None
     answer = checked(
-        question, draft.answer, draft.passages, cut=cut, strict=strict, unsaid=_why_unsaid(draft, answer_tokens)
+        question,
+        draft.answer,
+        draft.passages,
+        cut=cut,
+        strict=strict,
+        unsaid=why_unsaid(draft, answer_tokens),
+        confidence=confidence,
     )
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
     if interrupt:
@@ -150,11 +166,19 @@ def _shares(question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens:
     return answer_tokens, room
 
 
+def _wordings(talk: Talk, hits: Sequence[Hit], model: ChatModel, answer_tokens: int) -> list[str]:
+    """A question in its conversation and, for where that turns out to be too long, alone."""
+    room = room_for(talk.question, hits, model, answer_tokens=answer_tokens)
+    left = (room - question_cost(talk.question) - LEAST_PASSAGE) // _CONVERSATION_SHARE
+    return [in_conversation(talk, min(MOST_TOKENS, left)), talk.question]
+
+
 def _asked(
-    question: str, hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: _Draft
+    wordings: Sequence[str], hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: Draft
 ) -> Generator[Delta, None, None]:
     """The model's answer in pieces, asked for with as many passages as its context turns out to take."""
     for attempt in range(_OVERFLOW_TRIES):
+        question = wordings[min(attempt, len(wordings) - 1)]
         draft.passages = packed(question, hits, room)
         try:
             if attempt == 0 and not model.scale.known and draft.passages != list(hits):
@@ -190,7 +214,8 @@ def _messages(question: str, passages: Sequence[Hit]) -> list[Message]:
     return [{"role": "user", "content": prompt(question, passages)}]
 
 
-def _why_unsaid(draft: _Draft, answer_tokens: int) -> str:
+def why_unsaid(draft: Draft, answer_tokens: int) -> str:
+    """Why a model that thought gave no answer; "" where that is no matter of its thinking."""
     if draft.thought and draft.finish == "length":
         return f"the model spent all {answer_tokens} tokens of its answer on thinking; RAG_ANSWER_TOKENS allows more"
     if draft.thought:
@@ -206,37 +231,47 @@ def checked(
     cut: Cut | None = None,
     strict: bool = False,
     unsaid: str = "",
+    confidence: Confidence = _DEFAULT,
 ) -> Answer:
     """What the model said as an Answer: every sentence with its evidence, or the whole as an abstention.
 
     Of what was `cut`, the last sentence counts as unverified unless it is whole. `unsaid` is why nothing was said,
     where that is no matter of the documents; `strict` leaves out what no passage supports.
     """
-    if unsaid and not said.strip():
-        return replace(_abstained(question, passages, unsaid, cut), text=NOT_SAID)
-    if not said.strip() or refuses(said):
-        return _abstained(question, passages, _NO_ANSWER, cut)
-    verdicts = _verdicts(question, said, passages, cut)
+    said = unlinked(said, (f"{hit.source}\n{hit.text}" for hit in passages))
+    verdicts = [] if refuses(said) else _verdicts(question, said, passages, cut)
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
-    if not supports and not only_begun:
-        return _abstained(question, passages, "no passage supports what the model said", cut)
     used = {part.passage for evidence in supports for part in evidence.slices}
-    if max((relevance(question, passages[index]) for index in used), default=1.0) < _LEAST_RELEVANCE:
-        return _abstained(question, passages, "no passage speaks of what was asked", cut)
+    silent = 0.0 if only_begun or (unsaid and not said.strip()) else -1.0
+    heard = max((relevance(question, passages[index]) for index in used), default=silent)
+    likely = confidence.judged(question, passages, heard)
+    if unsaid and not said.strip():
+        return replace(_abstained(question, passages, unsaid, likely, cut), text=NOT_SAID)
+    if not verdicts:
+        return _abstained(question, passages, _NO_ANSWER, likely, cut)
+    if not supports and not only_begun:
+        return _abstained(question, passages, "no passage supports what the model said", likely, cut)
+    if likely.score < confidence.threshold:
+        return _abstained(question, passages, "no passage speaks of what was asked", likely, cut)
     kept = _supported(verdicts) if strict else verdicts
+    answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ")
+    left_out, signals = len(verdicts) - len(kept), asdict(likely.signals)
+    return replace(answer, cut=cut, left_out=left_out, score=likely.score, signals=signals)
+
+
+def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit], *, parted: str = " ") -> Answer:
+    """The claims of these verdicts as the text of an Answer, each with the markers of its citations behind it."""
     citations: list[Citation] = []
     numbers: dict[tuple[Slice, CitationStatus], int] = {}
-    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in kept]
+    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in verdicts]
     return Answer(
         question=question,
-        text=_spaced(parts, said),
+        text=parted.join(parts),
         abstained=False,
         citations=tuple(citations),
         hits=tuple(passages),
         model="",
-        cut=cut,
-        left_out=len(verdicts) - len(kept),
     )
 
 
@@ -300,12 +335,7 @@ def _marker(
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
 
 
-def _spaced(parts: Sequence[str], said: str) -> str:
-    """The sentences with line breaks where the model made paragraphs or a list, blanks elsewhere."""
-    return ("\n" if "\n" in said.strip() else " ").join(parts)
-
-
-def _abstained(question: str, passages: Sequence[Hit], reason: str, cut: Cut | None = None) -> Answer:
+def _abstained(question: str, passages: Sequence[Hit], reason: str, likely: Likely, cut: Cut | None = None) -> Answer:
     return Answer(
         question=question,
         text=NOT_IN_DOCUMENTS,
@@ -315,4 +345,6 @@ def _abstained(question: str, passages: Sequence[Hit], reason: str, cut: Cut | N
         model="",
         reason=reason,
         cut=cut,
+        score=likely.score,
+        signals=asdict(likely.signals),
     )

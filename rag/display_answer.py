@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rag.display import one_line, printable
-from rag.types import STALE, Answer, Citation, CitationStatus, Hit, also_in
+from rag.types import Answer, Citation, CitationStatus, Hit, also_in
 
 FileOf = Callable[[str], Path | None]
 
@@ -22,6 +22,8 @@ def print_answer(console: Any, answer: Answer, file_of: FileOf) -> None:
     """
     from rich.text import Text
 
+    if answer.searched:
+        console.print(Text(f"(searched for: {one_line(answer.searched, 400)})", style="dim"), soft_wrap=True)
     console.print(Text(printable(answer.text)), soft_wrap=True)
     if answer.notice:
         console.print(Text(f"({answer.notice})", style="yellow"), soft_wrap=True)
@@ -40,8 +42,8 @@ def print_answer(console: Any, answer: Answer, file_of: FileOf) -> None:
         line = Text(f"[{citation.n}] ")
         line.append(_located(console, citation, file_of))
         line.append(f" ({citation.status.value})", style=_STYLE[citation.status])
-        if citation.stale:
-            line.append(f" ({STALE})", style="bold red")
+        for caveat in citation.caveats:
+            line.append(f" ({caveat})", style="bold red")
         line.append(f"\n    “{one_line(citation.quote, 400)}”", style="dim")
         if citation.also:
             line.append(f"\n    {also_in(citation.also)}", style="dim")

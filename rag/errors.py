@@ -4,6 +4,7 @@ RagError                       exit code 1
 ├── UsageProblem               exit code 2: what was asked for cannot be
 │   ├── SettingsError          a setting is unknown or has no meaning
 │   ├── SourceNotFound         no such file or folder
+│   ├── SessionProblem         a saved conversation cannot be gone on with
 │   └── MissingExtra           an optional part is not installed
 ├── ServerError                exit code 3: the model server
 │   ├── ServerUnreachable      nothing answers there
@@ -55,6 +56,10 @@ class SettingsError(UsageProblem):
 
 class SourceNotFound(UsageProblem):
     """A file or folder that was named does not exist or cannot be read."""
+
+
+class SessionProblem(UsageProblem):
+    """A saved conversation cannot be read or written, is not there, or belongs to another knowledge base."""
 
 
 class MissingExtra(UsageProblem):

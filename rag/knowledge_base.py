@@ -2,11 +2,11 @@
 
 import hashlib
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import rag.errors as errors
 from rag.display import human_bytes
@@ -18,6 +18,7 @@ from rag.types import Answer, Citation, Hit
 
 if TYPE_CHECKING:
     from rag.answer import Event
+    from rag.confidence import Confidence
     from rag.lmstudio.chat import ChatModel
     from rag.lmstudio.embeddings import Embedder
     from rag.search.searcher import Searcher
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from rag.store.tables import Store
     from rag.store.upkeep import Coverages
     from rag.store.versions import Version
+    from rag.summarizing.summarize import Summarizer, SummaryKeywords
+    from rag.summarizing.summary import Summary
+    from rag.talk import Talk
 
 # On Chroma's 472 questions, 5 passages, recall, precision and IoU of the gold excerpts go from 90.8/4.0/4.0 percent to
 # 89.6/8.2/8.2: what is left out is seldom what was wanted.
@@ -188,9 +192,18 @@ class KnowledgeBase:
         return answer
 
     def ask_stream(
-        self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
+        self,
+        question: str,
+        *,
+        strict: bool = False,
+        talk: "Talk | None" = None,
+        finish: "Callable[[Answer], Answer]" = lambda answer: answer,
+        **how: Unpack[SearchKeywords],
     ) -> "Generator[Event, None, None]":
-        """What the model says as it says it, and at last the Answer; `answer_stream` tells what an interrupt does."""
+        """What the model says as it says it, and at last the Answer; `answer_stream` tells what an interrupt does.
+
+        `talk` and `finish` are a conversation's: what the model is asked instead, and what becomes of the Answer.
+        """
         from rag.answer import NOT_IN_DOCUMENTS, answer_stream
         from rag.search.searcher import NOTHING_SELECTED
 
@@ -199,18 +212,52 @@ class KnowledgeBase:
         hits = self.search_by(question, options)
         searched = time.perf_counter() - began
         if not hits and self.searcher.selects_nothing(options):
-            yield Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED, timings={"search": searched})
+            nothing = Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED)
+            yield finish(replace(nothing, timings={"search": searched}))
             return
 
         def finished(answer: Answer) -> Answer:
             timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}
             citations = tuple(self._with_staleness(self._with_copies(citation)) for citation in answer.citations)
-            return replace(answer, citations=citations, timings=timings)
+            return finish(replace(answer, citations=citations, timings=timings))
 
         answer_tokens = self.settings.answer_tokens
         yield from answer_stream(
-            question, hits, self.chat_model, answer_tokens=answer_tokens, strict=strict, finish=finished
+            question,
+            hits,
+            self.chat_model,
+            answer_tokens=answer_tokens,
+            strict=strict,
+            talk=talk,
+            confidence=self.confidence,
+            finish=finished,
         )
+
+    @property
+    def confidence(self) -> "Confidence":
+        """What decides whether an answer is likely enough to be given. Raises KnowledgeBaseError."""
+        from rag.confidence_file import load_confidence
+
+        return load_confidence(self.store.path, self.store.made_with())
+
+    def summarize(
+        self, source: str = "", *, where: str = "", paths: Sequence[str] = (), **how: "Unpack[SummaryKeywords]"
+    ) -> "Summary":
+        """Whole documents in a few sentences with their evidence: what `source` names of what the filters select."""
+        *_, summary = self.summarizing(source, where=where, paths=paths, **how).run()
+        return cast("Summary", summary)
+
+    def summarizing(
+        self, source: str = "", *, where: str = "", paths: Sequence[str] = (), **how: "Unpack[SummaryKeywords]"
+    ) -> "Summarizer":
+        """The same step by step: its `run` yields each part, what the model says, and at last the Summary."""
+        from rag.store.kept import Kept
+        from rag.summarizing.summarize import Summarizer, selected
+
+        chosen = selected(self.store, self.documents(where, paths), source)
+        kept, finish = Kept(self.path / "summaries.jsonl"), self._with_staleness
+        answer_tokens = self.settings.answer_tokens
+        return Summarizer(self.store, chosen, self.chat_model, kept, answer_tokens=answer_tokens, finish=finish, **how)
 
     def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
         """All documents that the filters select, by source; a file that only holds others, as an archive, is none.

@@ -1,9 +1,12 @@
-"""A document's words as they go into a prompt: a quotation, which no line of it can leave. Pure.
+"""A document's words as they go into a prompt: a quotation that no line of it leaves and that gives no orders. Pure.
 
 Only prompts are changed so. What is stored, shown and cited are the document's own words.
 """
 
 import re
+from functools import lru_cache
+
+from rag.orders import without_orders
 
 # Chat templates are texts, and llama.cpp reads the tokens that part the turns in what a user sends as well, so that a
 # document with `<|im_end|>` in it would end the user's turn. They are told by their shapes, for the model is not known.
@@ -40,15 +43,16 @@ def defused(text: str) -> str:
     return _CONTROL.sub(r"\g<0> ", _UNSEEN.sub("", _CONTROLS.sub(" ", text)))
 
 
+@lru_cache(maxsize=512)
 def quoted(text: str) -> str:
-    """A passage as it stands in a prompt: each of its lines behind a `>`, as in mail.
+    """A passage as it stands in a prompt: without orders to who answers, and each of its lines behind a `>`.
 
     So it has no line that looks like another passage's head, like the question or like the prompt's own words.
     """
-    return "\n".join(f"> {line}".rstrip() for line in defused(text).splitlines())
+    return "\n".join(f"> {line}".rstrip() for line in without_orders(defused(text)).splitlines())
 
 
 def quoted_line(text: str, longest: int = 200) -> str:
     """A name, a heading or a short text on one line, no longer than `longest` characters."""
-    line = " ".join(defused(text).split())
+    line = " ".join(without_orders(defused(text)).split())
     return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"

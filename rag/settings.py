@@ -39,6 +39,8 @@ class Settings:
     rerank_s: float = 20.0  # what reranking, and the rewriting of a question, may take before it is not waited for
     reranker: str | None = None  # a cross-encoder: the folder with its model.onnx and tokenizer.json
     chunk_tokens: int = 200  # longest chunk, in tokens of cl100k_base
+    describe_images: bool = False  # have a model that sees describe the images in documents
+    vision_model: str | None = None  # that model; None: one that the server tells of
     embed_batch: int = 32  # texts a request; 32 to 64 measured best on LM Studio
     timeout_s: float = 300.0  # one request, with the loading of a model inside it
     service_token: str | None = None  # what clients of `rag serve` must send; never printed
@@ -70,6 +72,8 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "rerank_s": ("RAG_RERANK_S",),
     "reranker": ("RAG_RERANKER",),
     "chunk_tokens": ("RAG_CHUNK_TOKENS",),
+    "describe_images": ("RAG_DESCRIBE_IMAGES",),
+    "vision_model": ("RAG_VISION_MODEL",),
     "embed_batch": ("RAG_EMBED_BATCH",),
     "timeout_s": ("RAG_TIMEOUT_S",),
     "service_token": ("RAG_SERVICE_TOKEN",),
@@ -96,7 +100,7 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where locks and small notes about running models live: `$RAG_STATE_DIR`, else the user's state folder."""
+    """Where conversations, locks and notes about loaded models lie: `$RAG_STATE_DIR`, else the user's state folder."""
     named = environ.get("RAG_STATE_DIR")
     return Path(named) if named else Path(platformdirs.user_state_dir(APP, appauthor=False))
 

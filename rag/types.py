@@ -164,6 +164,8 @@ class Hit:
 
 
 STALE = "stale: its file changed or is gone"
+IMAGE_DESCRIPTION = "Image description"  # the last heading above what a model wrote of a picture
+_DESCRIBED = "in a model's description of an image"
 
 
 class CitationStatus(StrEnum):
@@ -202,8 +204,14 @@ class Citation:
 
     @property
     def standing(self) -> str:
-        """Its status, and whether it is stale: `verified, stale: its file changed or is gone`."""
-        return f"{self.status.value}, {STALE}" if self.stale else self.status.value
+        """Its status, and what else is to be known of it: `verified, stale: its file changed or is gone`."""
+        return ", ".join((self.status.value, *self.caveats))
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """That it quotes no words of the document's author, or that these may not stand there any more."""
+        described = (_DESCRIBED,) if self.headings[-1:] == (IMAGE_DESCRIPTION,) else ()
+        return (*described, *((STALE,) if self.stale else ()))
 
 
 class Cut(StrEnum):
@@ -220,7 +228,10 @@ class Answer:
     `text` carries `[n]` markers that refer to `citations`. `abstained` is True where the documents do not say, or
     the model gave no answer; `text` then says so, `reason` why, and there are no citations. `timings` are in seconds,
     `usage` in the server's tokens. `cut` is why the model did not end its answer, None where it did; `left_out` counts
-    the sentences that a strict answer lacks.
+    the sentences that a strict answer lacks. `searched` is what was searched for, "" where it was the question: in a
+    conversation, the question as it is understood without it. `score` is how likely the documents answer the question,
+    0 to 1, whether or not the answer abstains, and `signals` what it is made of (rag.confidence); None where nothing
+    was searched for.
     """
 
     question: str
@@ -234,6 +245,9 @@ class Answer:
     timings: dict[str, float] = field(default_factory=dict)
     cut: Cut | None = None
     left_out: int = 0
+    searched: str = ""
+    score: float | None = None
+    signals: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def notice(self) -> str:
@@ -251,9 +265,12 @@ class Answer:
         """The shape of `rag ask --json`, which scripts may rely on."""
         return {
             "question": self.question,
+            "searched": self.searched or self.question,
             "answer": self.text,
             "abstained": self.abstained,
             "reason": self.reason,
+            "score": None if self.score is None else round(self.score, 4),
+            "signals": dict(self.signals),
             "cut": self.cut.value if self.cut else None,
             "left_out": self.left_out,
             "citations": [

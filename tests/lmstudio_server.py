@@ -41,6 +41,7 @@ class Row:
     size: int
     dimension: int = 64
     file: str = ""
+    vision: bool = False
     instances: dict[str, int] = field(default_factory=dict)
 
 
@@ -251,7 +252,7 @@ def _row(key: str, row: Row) -> dict[str, Any]:
         "size_bytes": row.size,
         "loaded_instances": instances,
         "max_context_length": row.most,
-        "capabilities": {"vision": key == OTHER, "trained_for_tool_use": row.type == "llm"},
+        **({"capabilities": {"vision": row.vision, "trained_for_tool_use": True}} if row.type == "llm" else {}),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
-from lmstudio_server import FakeLMStudio, lm_studio
+from lmstudio_server import OTHER, FakeLMStudio, lm_studio
 
 from ingest.pipeline import ingest
 from rag.knowledge_base import KnowledgeBase
@@ -84,6 +84,7 @@ def running_service(folder: Path, **options: Any) -> Iterator[RunningService]:
     images.mkdir()
     with lm_studio() as lm:
         lm.says = SAYS
+        lm.rows[OTHER].vision = True
         settings = replace(lm.settings, kb=folder / "notes.kb", ttl_s=-1)
         with KnowledgeBase(settings=settings) as base:
             assert ingest(docs, into=base).failed == 0

@@ -9,6 +9,7 @@ import pytest
 import rag.errors as errors
 from ingest.pipeline import ingest
 from rag.answer import NOT_IN_DOCUMENTS, Said, checked
+from rag.confidence import Confidence
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.http import Connection
 from rag.lmstudio.models import ServerKind, list_models, unload
@@ -63,6 +64,31 @@ def test_a_supported_sentence_that_speaks_of_something_else_is_no_answer() -> No
     answer = said("The battery lasts 24 months.", "Who is the mayor of Lisbon?")
     assert answer.abstained
     assert "speaks of what was asked" in answer.reason
+
+
+def test_the_score_says_how_likely_the_documents_answer_whether_or_not_the_model_does() -> None:
+    near = [replace(BATTERY, similarity=0.7), replace(COVER, similarity=0.2)]
+    question = "How long does the battery last?"
+    answered, refused = (checked(question, text, near) for text in ("The battery lasts 24 months.", "I don't know."))
+    elsewhere = checked("Who is the mayor of Lisbon?", "I don't know.", [replace(BATTERY, similarity=0.1)])
+    assert answered.score
+    assert refused.score
+    assert elsewhere.score
+    assert 1 > answered.score > refused.score > 0.5 > 0.02 > elsewhere.score > 0
+    assert answered.signals["heard"] > 0 > refused.signals["heard"]
+    without = checked(question, "The battery lasts 24 months.", [BATTERY, COVER])
+    assert without.signals["similarity"] is None
+    assert not without.abstained
+
+
+def test_what_nothing_resembles_is_not_asked() -> None:
+    far = [replace(BATTERY, similarity=0.1)]
+    likely = Confidence().hopeless("Who is the mayor of Lisbon?", far)
+    assert likely is not None
+    assert likely.score < 0.04
+    assert Confidence().hopeless("How long does the battery last?", [replace(BATTERY, similarity=0.7)]) is None
+    assert Confidence().hopeless("Who is the mayor of Lisbon?", [BATTERY]) is None, "words alone are too little to say"
+    assert Confidence(threshold=0.0).hopeless("Who is the mayor of Lisbon?", far) is None
 
 
 def test_an_answer_says_itself_with_its_sources() -> None:

@@ -198,3 +198,15 @@ def test_a_count_that_the_question_names_needs_no_evidence() -> None:
 def test_what_claims_nothing_has_no_evidence() -> None:
     verdict = check(Claim("Here are the steps:", (), asserts=False), [BATTERY])
     assert (verdict.status, verdict.evidence) == (CitationStatus.UNVERIFIED, None)
+
+
+def test_a_heading_that_brings_one_word_is_not_shown_and_its_number_is_no_amount() -> None:
+    row = "Brisa | 5 years | Battery pack: 2 years"
+    text = f"2 Safety\n\nThe battery pack is heavy.\n\nHow long the warranty lasts\n\n{row}"
+    hit = Hit("manual.pdf", "id", "", 3, ("2 Safety",), 0, len(text), text, 1.0)
+    verdict = check(Claim("The battery pack lasts for 2 years.", ()), [hit])
+    assert verdict.evidence is not None
+    assert [text[part.start : part.end] for part in verdict.evidence.slices] == [row]
+    safety = Hit("manual.pdf", "id", "", 3, ("2 Safety",), 0, 36, text[:36], 1.0)
+    assert check(Claim("There are 2 heavy battery packs.", ()), [safety]).status is CitationStatus.UNVERIFIED
+    assert check(Claim("Chapter 2 is about safety.", ()), [safety]).status is CitationStatus.VERIFIED

@@ -79,7 +79,7 @@ def test_a_knowledge_base_through_all_its_commands(command_environment: dict[str
             command_environment, "rag", "ask", "-", "--json", stdin="How long does the battery of the Sprig last?"
         ).stdout
     )
-    about = {"question", "answer", "abstained", "reason", "cut", "left_out"}
+    about = {"question", "searched", "answer", "abstained", "reason", "score", "signals", "cut", "left_out"}
     assert set(asked) == {*about, "citations", "hits", "model", "usage", "timings"}
     assert [set(passage) for passage in asked["hits"]] == [set(hit)] * len(asked["hits"])
     assert asked["abstained"] is False

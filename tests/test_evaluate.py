@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 import rag.errors as errors
-from rag.evaluation.answers import answer_scores
 from rag.evaluation.datasets import Question, read_questions
 from rag.evaluation.gold import gold_spans
 from rag.evaluation.retrieval import differences, own_queries, sampled, way_scores
 from rag.knowledge_base import KnowledgeBase
-from rag.types import Answer, Citation, CitationStatus, Hit
+from rag.types import Hit
 
 QUESTIONS = Path(__file__).parents[1] / "data" / "questions.jsonl"
 
@@ -115,29 +114,17 @@ def test_gold_that_is_not_there_is_named(sample_kb: KnowledgeBase, source: str, 
         gold_spans(sample_kb, [Question("q", "?", "", source, quote, line=7)])
 
 
-def test_scores_of_answers_that_are_known(sample_kb: KnowledgeBase) -> None:
-    question = next(q for q in read_questions(QUESTIONS) if q.answerable)
-    unanswerable = Question("u", "?", "", "", "")
-    source, start, end = gold_spans(sample_kb, [question])[question.id]
-    quote = sample_kb.text(source)[start:end]
-    citation = Citation(1, source, None, (), start, end, quote, CitationStatus.VERIFIED)
-    right = Answer(question.question, f"{question.answer} [1]", False, (citation,), (), "m")
-    silent = Answer("?", "", True, (), (), "m")
-    scores = answer_scores(sample_kb, [(question, right), (unanswerable, silent)])
-    assert (scores.f1, scores.gold_words_in_answer, scores.citation_precision, scores.exact_quotes) == (1, 1, 1, 1)
-    assert (scores.abstained_answerable, scores.abstained_unanswerable) == (0, 1)
-    worst = answer_scores(sample_kb, [(question, silent), (unanswerable, right)])
-    assert (worst.f1, worst.abstained_answerable, worst.abstained_unanswerable, worst.citation_precision) == (
-        0,
-        1,
-        0,
-        0,
-    )
-
-
 @pytest.mark.parametrize(
     "line",
-    ["[]", "{", '{"id": "a"}', '{"text": 5}', '{"question": "q?", "quote": "no source"}', '{"id": "1", "text": "t?"}'],
+    [
+        "[]",
+        "{",
+        '{"id": "a"}',
+        '{"text": 5}',
+        '{"question": "q?", "quote": "no source"}',
+        '{"id": "1", "text": "t?"}',
+        '{"text": "t?", "answers": "a"}',
+    ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "q.jsonl"

@@ -2,8 +2,9 @@
 
 import pytest
 
-from bench.fabricate import KINDS, fabrications, read_pairs
-from bench.fabrications import OWN, Scores, curve, scored
+from bench.fabrications import OWN
+from rag.evaluation.fabricate import KINDS, fabrications, read_pairs
+from rag.evaluation.planted import Scores, curve, scored
 
 PAIRS = read_pairs(OWN)
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors rag.web.names rag.web.sockets rag.web.sse rag.web.limits
 rag.display rag.display_markdown rag.display_html
-rag.types rag.settings rag.tokens rag.quoting rag.sentences rag.stop_words rag.words rag.evaluation.metrics
+rag.types rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words rag.evaluation.metrics
 rag.evaluation.datasets rag.search.options
 rag.search.where rag.search.matching rag.search.paths rag.search.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
@@ -22,24 +22,30 @@ rag.lmstudio.embeddings rag.lmstudio.token_scale rag.lmstudio.chat rag.lmstudio.
 rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
 rag.store.vectors
-rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.rank rag.store.versions
+rag.store.kept rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.both rag.store.rank
+rag.store.versions
 rag.store.adapter_file
-rag.markers rag.thinking
+rag.markers rag.thinking rag.links
 rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims
 rag.citing.evidence rag.citing.cite rag.search.duplicates
 rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.search.searcher
-rag.packing rag.answer
+rag.packing rag.talk rag.confidence rag.confidence_file rag.answer rag.search.naming
+rag.summarizing.windows rag.summarizing.notes rag.summarizing.summary
+rag.summarizing.summarize
+rag.sessions
 rag.knowledge_base
+rag.conversation
 rag.rebuild
-rag.doctor rag.display_answer rag.evaluation.gold rag.evaluation.answers rag.evaluation.retrieval
+rag.doctor rag.display_answer rag.evaluation.wording rag.evaluation.gold rag.evaluation.retrieval
+rag.evaluation.answers rag.evaluation.fabricate rag.evaluation.planted rag.evaluation.asking rag.evaluation.fitting
 rag.evaluation.page rag.evaluation.question_filter rag.evaluation.question_maker
-rag.search.naming rag.search.why rag.evaluation.adapting
+rag.search.why rag.evaluation.adapting
 rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
-ingest.formats.slices ingest.formats.front_matter
+ingest.formats.slices ingest.formats.front_matter ingest.formats.pictures
 ingest.formats.layout ingest.formats.grid ingest.formats.package ingest.formats.ole
 ingest.formats.charts ingest.formats.formula ingest.formats.docx ingest.formats.elements ingest.formats.webpage
 ingest.formats.ocr ingest.formats.pdf ingest.formats.page_image ingest.formats.markdown ingest.formats.mail
@@ -52,15 +58,17 @@ ingest.formats.subtitles ingest.formats.markup ingest.formats.notebook
 ingest.detect ingest.formats.archive ingest.formats.mailbox ingest.formats.attachments ingest.formats.record_files
 ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
-ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow
+ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow ingest.describe
 ingest.pipeline ingest.watch ingest.show ingest.cli
 rag.service.options rag.service.problems rag.service.guard rag.service.metrics rag.service.streams
 rag.service.desk rag.service.forms
 rag.service.api_page rag.service.images rag.service.lmstudio_forms rag.service.uploads rag.service.kb_routes
+rag.service.conversation_routes
 rag.service.document_routes rag.service.openai_routes rag.service.lmstudio_routes
 rag.service.app rag.service.serve
-rag.cli.questions rag.cli.why rag.cli.documents rag.cli.versions rag.cli.rebuild rag.cli.models rag.cli.engine
-rag.cli.demo rag.cli.serve rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
+rag.cli.questions rag.cli.chat_commands rag.cli.chat rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions
+rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.demo rag.cli.serve rag.cli.eval_runs rag.cli.eval_answers
+rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 WEB = "rag.web."  # which the engine shares with the service
@@ -91,7 +99,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pypdfium2": ("ingest.formats.pdf", "ingest.formats.page_image"),
     "prometheus_client": "rag.service.metrics",
     "pytesseract": "ingest.formats.ocr",
-    "PIL": "ingest.formats.ocr",
+    "PIL": ("ingest.formats.ocr", "ingest.formats.pictures"),
     "markdown_it": "ingest.formats.markdown",
     "orjson": ("rag.lmstudio", "ingest.frames"),
     "chardet": "ingest.formats.text",
@@ -185,6 +193,7 @@ def test_files_stay_small(name: str) -> None:
                 "Answer",
                 "Citation",
                 "CitationStatus",
+                "Conversation",
                 "Hit",
                 "KnowledgeBase",
                 "LMStudio",

@@ -294,6 +294,26 @@ def test_offsets_count_code_points(service: RunningService) -> None:
     assert service.http.delete(DOCUMENTS, params=source).json() == {"removed": 1}
 
 
+def test_a_conversation_is_kept(service: RunningService) -> None:
+    """The next question is understood from the one before; it can be read again, and is gone when it is deleted."""
+    place = "/api/kb/conversations/mast"
+    first = service.http.post(f"{place}/ask", json={"question": QUESTION}).json()
+    assert first["answer"] == f"{SAYS} [1]"
+    service.lm.say("The question stands.")  # which is no rewriting: it is searched for behind the first one
+    service.lm.say(SAYS)
+    second = events(service.http.post(f"{place}/ask", json={"question": "And the cover?", "stream": True}).text)
+    assert second[-1][1]["searched"] == f"{QUESTION} And the cover?"
+    kept = service.http.get(place).json()
+    assert [turn["answer"]["question"] for turn in kept["turns"]] == [QUESTION, "And the cover?"]
+    assert kept["turns"][0]["answer"]["citations"] == first["citations"]
+    listed = service.http.get("/api/kb/conversations").json()["conversations"]
+    assert [(row["name"], row["turns"]) for row in listed] == [("mast", 2)]
+    assert service.http.delete(place).json() == {"deleted": "mast"}
+    assert service.http.get(place).json()["error"]["code"] == "conversation_not_found"
+    assert service.http.delete(place).status_code == 404
+    assert service.http.get("/api/kb/conversations/..%2F..%2Fetc").status_code in (404, 422)
+
+
 def test_retrieval_is_measured(service: RunningService) -> None:
     asked = [{"question": QUESTION, "source": "clamp.md", "quote": SAYS}, {"question": "Who is the king?"}]
     found = service.http.post("/api/kb/evaluate", json={"questions": asked, "ablation": True}).json()

@@ -48,6 +48,13 @@ class HeadingPath:
             self._stack.pop()
         self._stack.append((level, one_line(text)))
 
+    def below(self, name: str) -> "HeadingPath":
+        """A path of its own, one heading longer."""
+        path = HeadingPath()
+        for level, above in enumerate((*self.names, name), start=1):
+            path.enter(above, level)
+        return path
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(name for _, name in self._stack if name)
@@ -95,6 +102,12 @@ class Blocks:
         text = cleaned(text) if kind is Kind.CODE else _SPACED_LINES.sub("\n", cleaned(text))
         if text:
             self._put(text, kind, page, "", box)
+
+    def aside(self, name: str, text: str, page: int | None = None) -> None:
+        """A paragraph below one more heading, which is no block itself and holds for nothing else."""
+        around, self._path = self._path, self._path.below(name)
+        self.add(text, page=page)
+        self._path = around
 
     def table(
         self,

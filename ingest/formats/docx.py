@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ingest.formats.charts import chart_table
 from ingest.formats.formula import formula_text
 from ingest.formats.package import Package, parsed_xml
+from ingest.formats.pictures import Pictures
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -23,13 +24,16 @@ _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallba
 _WRAPPERS = (f"{_W}ins", f"{_W}moveTo", f"{_W}smartTag", f"{_W}fldSimple")
 _DELETED = (f"{_W}del", f"{_W}moveFrom", _FALLBACK)
 _NOTES = ("word/footnotes.xml", "word/endnotes.xml", "word/comments.xml")
+_BODY = f"{_W}body"
+DESCRIBED = "\ue000"  # a character of nobody's: no font has a picture for it
 _NO_TEXT = ("word/media/", "word/embeddings/", "word/fonts/")
 
 
-def completed(data: bytes, source: str) -> bytes:
+def completed(data: bytes, source: str, pictures: Pictures) -> bytes:
     """The file with text boxes, content controls, tracked insertions, formulas and notes as ordinary paragraphs.
 
-    Charts become tables. Raises UnreadableDocument for a zip bomb, and what zipfile and lxml raise on a damaged file.
+    Charts become tables, what pictures show becomes paragraphs that begin with DESCRIBED. Raises UnreadableDocument for
+    a zip bomb, and what zipfile and lxml raise on a damaged file.
     """
     from lxml import etree
 
@@ -44,6 +48,7 @@ def completed(data: bytes, source: str) -> bytes:
             elif name == main:
                 root = parsed_xml(package.read(name))
                 _draw_charts(package, main, root)
+                _describe(package, main, root, pictures)
                 _complete(root)
                 body = root.find(f"{_W}body")
                 for notes in map(package.xml, _NOTES):
@@ -95,6 +100,16 @@ def _draw_charts(package: Package, main: str, root: "_Element") -> None:
             added = [_paragraph(root, words) for words in points if words]
         for element in reversed(added):
             anchor.addnext(element)
+
+
+def _describe(package: Package, main: str, root: "_Element", pictures: Pictures) -> None:
+    """Put what a picture shows behind the paragraph or the table that it stands in."""
+    relations = _relations(package, main) if pictures.wanted else {}
+    for shown in list(root.iter("{*}blip")) if relations else ():
+        place = relations.get(shown.get(f"{_R}embed", ""))
+        block = next((above for above in shown.iterancestors() if above.getparent() in (root, root.find(_BODY))), None)
+        if place and block is not None and (words := pictures.words_in(package.read(place[1]))):
+            block.addnext(_paragraph(root, DESCRIBED + words))
 
 
 def _complete(root: "_Element") -> None:

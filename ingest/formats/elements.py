@@ -17,8 +17,9 @@ from types import ModuleType
 from typing import Any
 
 from ingest.formats.blocks import Blocks
-from ingest.formats.docx import completed
+from ingest.formats.docx import DESCRIBED, completed
 from ingest.formats.grid import put_table
+from ingest.formats.pictures import Look, Pictures, put_words
 from rag.types import Document, Kind
 
 _opening = threading.Lock()
@@ -68,6 +69,9 @@ def _partition(data: bytes) -> list[Any]:
 def _put(blocks: Blocks, element: Any, page: int | None, level: int | None = None) -> None:
     """One element into the blocks; `level` where it is a heading that its format marks."""
     category = element.category
+    if element.text.startswith(DESCRIBED):
+        put_words(blocks, element.text.removeprefix(DESCRIBED), page)
+        return
     if level is not None:
         blocks.heading(element.text, level, page)
     elif category == "Table" and element.metadata.text_as_html:
@@ -87,15 +91,15 @@ def _table_rows(html: str) -> Iterator[Sequence[str]]:
         yield [cell.text_content() for cell in row.iterchildren("td", "th")]
 
 
-def parse_docx(data: bytes, source: str) -> Document:
+def parse_docx(data: bytes, source: str, look: Look | None = None) -> Document:
     """A Word file: headings by style, each header and footer once, notes and comments at the end.
 
     Raises ParseError, or what the libraries underneath raise for a damaged file.
     """
-    blocks = Blocks()
+    blocks, pictures = Blocks(), Pictures(look)
     repeated: set[str] = set()
     title = ""
-    for element in _partition(completed(data, source)):
+    for element in _partition(completed(data, source, pictures)):
         if element.category in {"Header", "Footer"}:
             # Every section repeats them.
             if element.text in repeated:
@@ -104,4 +108,4 @@ def parse_docx(data: bytes, source: str) -> Document:
         level = (element.metadata.category_depth or 0) + 1 if element.category == "Title" else None
         title = title or (element.text if level == 1 else "")
         _put(blocks, element, element.metadata.page_number, level)
-    return blocks.document(source, title, "docx")
+    return blocks.document(source, title, "docx", pictures.metadata())

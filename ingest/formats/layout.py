@@ -11,6 +11,7 @@ from dataclasses import replace
 from ingest.formats.blocks import Blocks
 from ingest.formats.page import Bookmark, Line, Page, Rule, Table, turned, union
 from ingest.formats.paragraphs import Scale, goes_on, is_item, joined, paragraphs, vocabulary
+from ingest.formats.pictures import put_words
 from ingest.formats.tables import with_aligned_tables, with_tables
 from rag.types import Box, Kind
 
@@ -98,6 +99,8 @@ class Arrangement:
                 if self._put(text, group, page) and may_be_title and group[0].size > title_size:
                     self._title, title_size = text, group[0].size
             self._outline.leave(self._blocks)
+            for told in page.pictured:
+                put_words(self._blocks, told, page.number)
 
     def _put(self, text: str, group: Sequence[Line], page: Page) -> bool:
         """One paragraph or heading; says whether it is a heading."""

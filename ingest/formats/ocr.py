@@ -12,12 +12,14 @@ import subprocess
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from statistics import mean, median
 from typing import Any
 
 from ingest.formats.layout import Arrangement
 from ingest.formats.page import SOFT_HYPHEN, Line, Page, turned
+from ingest.formats.pictures import Look, Pictures
 from rag.errors import EmptyDocument, NeedsOcr, UnreadableDocument
 from rag.types import Document
 
@@ -126,28 +128,34 @@ class PageReader:
         return _Words(found, scale)
 
 
-def parse_image(data: bytes, source: str, ocr: bool = True, ocr_languages: str = "") -> Document:
-    """The text in a picture, each picture of a file with several as a page.
+def parse_image(
+    data: bytes, source: str, ocr: bool = True, ocr_languages: str = "", look: Look | None = None
+) -> Document:
+    """The text in a picture, and what it shows if somebody is to look; of several in a file each is a page.
 
     Boxes are in points at the picture's own resolution, 72 to the inch where it states none. Raises NeedsOcr where
     Tesseract is not installed, EmptyDocument where it finds no text, UnreadableDocument for a damaged file or one that
     claims a size beyond all reason.
     """
     reader = PageReader(source, ocr, ocr_languages)
-    arrangement = Arrangement()
+    arrangement, pictures = Arrangement(), Pictures(look)
     if importlib.util.find_spec("PIL") is None:
         reader.read(1, 1.0, 1.0, lambda scale: None)
         reader.complain()
     for number, picture in enumerate(_pictures(data, source), start=1):
         density = _density(picture)
         width, height = picture.width / density * _POINTS, picture.height / density * _POINTS
-        if page := reader.read(number, width, height, partial(_bounded, picture)):
+        page = reader.read(number, width, height, partial(_bounded, picture))
+        if words := pictures.words(picture):
+            page = replace(page or Page(number, width, height), pictured=(words,))
+        if page:
             arrangement.add(page)
-    reader.complain()
     blocks, title = arrangement.finish()
+    if not pictures.metadata():
+        reader.complain()
     if blocks.is_empty:
         raise EmptyDocument(f"{source} shows no text that OCR can read")
-    return blocks.document(source, title, "ocr", reader.metadata())
+    return blocks.document(source, title, "ocr", reader.metadata() | pictures.metadata())
 
 
 def ranges(numbers: list[int]) -> str:

@@ -63,7 +63,7 @@ class Page:
     """A page by its number from 1, and its lines in the order in which the file draws them.
 
     `paragraphs` are the same lines where the reader knows already how they belong together; `is_scan` says that the
-    page shows something and has no text of its own.
+    page shows something and has no text of its own. `pictured` are descriptions of what its pictures show.
     """
 
     number: int
@@ -73,6 +73,7 @@ class Page:
     rules: list[Rule] = field(default_factory=list)
     paragraphs: list[list[Line]] | None = None
     is_scan: bool = False
+    pictured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

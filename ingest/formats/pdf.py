@@ -11,12 +11,14 @@ import re
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 from ingest.formats.layout import Arrangement
 from ingest.formats.ocr import PageReader
 from ingest.formats.page import SOFT_HYPHEN, Bookmark, Line, Page, Rule, turned
+from ingest.formats.pictures import Look, Pictures
 from rag.errors import EmptyDocument, UnreadableDocument
 from rag.types import Box, Document
 
@@ -42,6 +44,7 @@ _MEANINGLESS = re.compile("[\x00\ue000-\uf8ff\ufffd]")
 
 _Edges = tuple[float, float, float, float]  # left, bottom, right, top as the file counts them
 
+_MOST_PICTURE_PIXELS = 40_000_000
 _MOST_OBJECTS = 20_000  # on a page, looked at for rules and images
 _MOST_SEGMENTS = 400  # of one path
 _MOST_BOOKMARKS = 20_000
@@ -54,9 +57,12 @@ _PAGES_AT_A_TIME = 512
 _PAGE_LABELS_CHARS = 400
 
 
-def parse_pdf(data: bytes, source: str, ocr: bool = True, ocr_languages: str = "") -> Document:
+def parse_pdf(
+    data: bytes, source: str, ocr: bool = True, ocr_languages: str = "", look: Look | None = None
+) -> Document:
     """A PDF's text, page by page; lines at the head and foot that repeat from page to page are left out.
 
+    What pictures show is told below the text of their page if somebody is to `look`.
     Pages that are images are read by OCR where `ocr` is set and it is installed; the others of their document are read
     anyhow, and `metadata["pages_without_text"]` names those that were not ("3, 5-7"). `metadata["page_labels"]` tells
     how the document counts its pages where that is not 1, 2, 3 ("1=i, 13=1": page 1 is i, page 13 is 1).
@@ -65,7 +71,7 @@ def parse_pdf(data: bytes, source: str, ocr: bool = True, ocr_languages: str = "
     EmptyDocument where there is neither.
     """
     reader = PageReader(source, ocr, ocr_languages)
-    arrangement = Arrangement()
+    arrangement, pictures = Arrangement(), Pictures(look)
     with _one_at_a_time:
         pdf = _open(data, source)
         try:
@@ -76,7 +82,7 @@ def parse_pdf(data: bytes, source: str, ocr: bool = True, ocr_languages: str = "
                 if number % _PAGES_AT_A_TIME == 0:
                     pdf.close()
                     pdf = _open(data, source)
-                arrangement.add(_read_page(pdf, number, reader))
+                arrangement.add(_read_page(pdf, number, reader, pictures))
         finally:
             pdf.close()
     blocks, printed_title = arrangement.finish()
@@ -87,7 +93,7 @@ def parse_pdf(data: bytes, source: str, ocr: bool = True, ocr_languages: str = "
         )
     if not printed_title and not _JUNK_TITLE.search(title):
         printed_title = title
-    metadata = reader.metadata() | ({"page_labels": labels} if labels else {})
+    metadata = reader.metadata() | pictures.metadata() | ({"page_labels": labels} if labels else {})
     return blocks.document(source, printed_title, "pdf", metadata)
 
 
@@ -105,7 +111,7 @@ def _open(data: bytes, source: str) -> Any:
         raise UnreadableDocument(f"{source} is damaged: {exc}") from exc
 
 
-def _read_page(pdf: Any, number: int, reader: PageReader) -> Page:
+def _read_page(pdf: Any, number: int, reader: PageReader, pictures: Pictures) -> Page:
     import pypdfium2
 
     try:
@@ -125,10 +131,27 @@ def _read_page(pdf: Any, number: int, reader: PageReader) -> Page:
             text.close()
         if read.is_scan:
             scan = reader.read(number, read.width, read.height, lambda scale: page.render(scale=scale).to_pil())
-            return scan or read
-        return read
+            if scan:
+                return scan
+        return replace(read, pictured=tuple(filter(None, map(pictures.words, _pictures_on(page, pictures)))))
     finally:
         page.close()
+
+
+def _pictures_on(page: Any, pictures: Pictures) -> Iterator[Any]:
+    """The pictures that stand on a page, while they are wanted."""
+    import pypdfium2
+    import pypdfium2.raw as raw
+
+    if not pictures.wanted:
+        return
+    for drawn in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
+        try:
+            across, down = drawn.get_px_size()
+            if pictures.wanted and across * down <= _MOST_PICTURE_PIXELS:
+                yield drawn.get_bitmap().to_pil()
+        except (pypdfium2.PdfiumError, ValueError, NotImplementedError):
+            continue  # in a form that is not supported, or damaged
 
 
 # -- the document's own words about itself --------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from ingest.formats.charts import chart_table
 from ingest.formats.formula import formula_text
 from ingest.formats.grid import put_table, repeats
 from ingest.formats.package import Package, parsed_xml
+from ingest.formats.pictures import Look, Pictures, put_words
 from rag.errors import EmptyDocument
 from rag.types import Document, Kind
 
@@ -35,7 +36,7 @@ _NO_CONTENT = frozenset({"dt", "ftr", "sldNum", "hdr"})
 _DEEPEST = 32
 
 
-def parse_pptx(data: bytes, source: str) -> Document:
+def parse_pptx(data: bytes, source: str, look: Look | None = None) -> Document:
     """One page a slide: its title as heading, what stands on it from top to bottom, then its notes and comments.
 
     Slides without text have no pieces. Raises EmptyDocument, UnreadableDocument for a zip bomb, and what python-pptx
@@ -48,16 +49,18 @@ def parse_pptx(data: bytes, source: str) -> Document:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of parts that stand twice in the file
         show = Presentation(io.BytesIO(data))
-    layouts = _Layouts()
+    layouts, pictures = _Layouts(), Pictures(look)
     for page, slide in enumerate(show.slides, start=1):
-        _fill(blocks, slide, page, layouts)
+        _fill(blocks, slide, page, layouts, pictures)
     try:
-        return blocks.document(source, blocks.first_heading or str(show.core_properties.title or ""), "pptx")
+        return blocks.document(
+            source, blocks.first_heading or str(show.core_properties.title or ""), "pptx", pictures.metadata()
+        )
     except EmptyDocument:
         raise EmptyDocument(f"{source} holds no text: its slides are empty or pictures") from None
 
 
-def _fill(blocks: Blocks, slide: Any, page: int, layouts: "_Layouts") -> None:
+def _fill(blocks: Blocks, slide: Any, page: int, layouts: "_Layouts", pictures: Pictures) -> None:
     blocks.stand_below()
     shapes = list(_ordered(slide, layouts))
     title = next((shape for shape in shapes if _role(shape) in {"title", "ctrTitle"} and _lines(shape)), None)
@@ -66,6 +69,8 @@ def _fill(blocks: Blocks, slide: Any, page: int, layouts: "_Layouts") -> None:
     for shape in shapes:
         if shape is not title:
             _put(blocks, shape, slide.part, page)
+            for words in _pictured(shape, slide.part, pictures):
+                put_words(blocks, words, page)
     if slide.has_notes_slide:
         for shape in slide.notes_slide.shapes._spTree.iter(f"{_P}sp"):
             if _role(shape) == "body":
@@ -153,6 +158,14 @@ def _put(blocks: Blocks, shape: "_Element", part: Any, page: int) -> None:
     described = next(shape.iter(f"{_P}cNvPr"), None)
     if described is not None:
         blocks.add(described.get("descr", ""), page=page)
+
+
+def _pictured(shape: "_Element", part: Any, pictures: Pictures) -> Iterator[str]:
+    """What the pictures in a shape show."""
+    for shown in shape.iter(f"{_A}blip") if pictures.wanted else ():
+        name = shown.get(f"{_R}embed", "")
+        if name in part.rels and not part.rels[name].is_external:
+            yield pictures.words_in(part.related_part(name).blob)
 
 
 def _related(part: Any, name: str) -> "_Element":

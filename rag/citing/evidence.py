@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rag.citing.polarity import contradicts
-from rag.citing.quantities import Quantity, quantities
+from rag.citing.quantities import Quantity, numbered, quantities
 from rag.citing.wording import Words, language, plain, words
+from rag.orders import is_order
+from rag.quoting import defused
 from rag.sentences import sentences
 from rag.types import Hit
 
+# No stop at its end, no table row, no "key: value".
+_HEADING = re.compile(r"(?:#+[ \t]*)?\w[^\n:|]{0,78}[^\s.!?:;,|…。！？]")
 _MOST_SENTENCES = 3  # a fact, its subject and a condition seldom stand further apart
 _LEAST_GAIN = 0.08  # what a further sentence must add to the coverage
 _NEIGHBOUR = 0.03  # of two that add as much, the one beside the first
@@ -23,13 +27,14 @@ _GIVEN_PENALTY = 0.8  # for a name or a number that the question brought in
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """A passage's sentences as words; `around` is what a reader knows besides: document, title, headings."""
+    """A passage's sentences as words, but for orders; `around` is what a reader knows: source, title, headings."""
 
     language: str
     spans: tuple[tuple[int, int], ...]
     sentences: tuple[Words, ...]
     stems: tuple[frozenset[str], ...]
     quantities: tuple[tuple[Quantity, ...], ...]
+    headings: tuple[bool, ...]  # which of the sentences are some
     all_stems: frozenset[str]
     all_words: frozenset[str]
     around_words: frozenset[str]
@@ -43,10 +48,11 @@ class Reading:
 @lru_cache(maxsize=512)
 def _read(text: str, surroundings: str) -> Reading:
     spoken = language(text)
-    spans = tuple(sentences(text))
+    spans = tuple((start, end) for start, end in sentences(text) if not is_order(defused(text[start:end])))
     parts = tuple(words(text[start:end], spoken) for start, end in spans)
     stems = tuple(frozenset(part.weights) for part in parts)
     near = words(surroundings, spoken)
+    lines = surroundings.split("\n")
     all_stems = frozenset().union(*stems)
     names = {plain(part.folded[at]) for part in (*parts, near) for at in part.named}
     return Reading(
@@ -54,13 +60,17 @@ def _read(text: str, surroundings: str) -> Reading:
         spans=spans,
         sentences=parts,
         stems=stems,
-        quantities=tuple(quantities(part.folded) for part in parts),
+        quantities=tuple(
+            numbered(quantities(part.folded)) if text[start:end].lstrip("# ") in lines else quantities(part.folded)
+            for part, (start, end) in zip(parts, spans, strict=True)
+        ),
+        headings=tuple(bool(_HEADING.fullmatch(text, start, end)) for start, end in spans),
         all_stems=all_stems,
         all_words=frozenset(plain(word) for part in (*parts, near) for word in part.folded),
         around_words=frozenset(plain(word) for word in near.folded),
         initials=tuple(run for part in parts for run in _initials(part)),
         around=frozenset(near.weights),
-        around_quantities=quantities(near.folded),
+        around_quantities=tuple(q for line in lines for q in numbered(quantities(words(line, spoken).folded))),
         roots=_grouped((_root(name), name) for name in names),
         heads=_grouped((stem[:5], stem) for stem in all_stems if len(stem) >= 5),
     )
@@ -90,6 +100,7 @@ def together(first: Reading, second: Reading) -> Reading:
         sentences=first.sentences + second.sentences,
         stems=first.stems + second.stems,
         quantities=first.quantities + second.quantities,
+        headings=first.headings + second.headings,
         all_stems=first.all_stems | second.all_stems,
         all_words=first.all_words | second.all_words,
         around_words=first.around_words | second.around_words,
@@ -177,7 +188,19 @@ def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = Fal
     score *= _DENIAL_PENALTY if denied else 1
     missing = tuple(dict.fromkeys([q.text for q in lost] + [said.folded[at] for at in strangers]))
     spoken = passage.around.union(*(passage.stems[at] for at in chosen))
-    return Support(chosen, coverage, missing, denied, score, len(wanted & spoken) / len(wanted) if wanted else 0.0)
+    shown = tuple(at for at in chosen if at == chosen[0] or not _is_idle(at, chosen, open_stems, variants, passage))
+    return Support(shown, coverage, missing, denied, score, len(wanted & spoken) / len(wanted) if wanted else 0.0)
+
+
+def _is_idle(
+    at: int, chosen: Sequence[int], stems: dict[str, float], variants: dict[str, frozenset[str]], passage: Reading
+) -> bool:
+    """Whether a sentence is a heading that brings no more than one word to what the others hold of a claim."""
+    if not passage.headings[at] or passage.quantities[at]:
+        return False
+    others = frozenset().union(*(passage.stems[other] for other in chosen if other != at))
+    brought = (weight for stem, weight in stems.items() if variants[stem] & passage.stems[at] - others)
+    return sum(brought) <= 1.0
 
 
 def _stands(quantity: Quantity, there: Iterable[Quantity]) -> bool:

@@ -5,7 +5,7 @@ converted only where that is exact.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ class Quantity:
     """A number at a place in a list of words. `values` are its readings: "1.299" is one, in German another.
 
     `unit` is "" where none is known, else what `measures` are counted in: "2 years" has the value 2 and measures 24
-    months. `spelled` tells a number written as a
+    months; or "section", "date" and the like for what is no amount. `spelled` tells a number written as a
     word, `implied` an amount without a number ("a year"), which supports a claim but makes none.
     """
 
@@ -32,6 +32,8 @@ class Quantity:
         if self.unit == "calendar" and other.unit not in ("calendar", "date"):
             return False
         if other.unit == "calendar" and self.unit not in ("calendar", "date"):
+            return False
+        if other.unit == "heading" and self.unit != "section":
             return False
         if self.unit == "ordinal" and other.unit not in ("ordinal", "date"):
             return False
@@ -134,9 +136,20 @@ _MONTHS = {
     for value, word in enumerate(names.split(), 1)
 }
 _MONTHS_THAT_ARE_WORDS = frozenset("may march mars mar jan sep dec".split())
+_SECTIONS = frozenset("section chapter part clause article paragraph kapitel abschnitt teil artikel chapitre".split())
 _STARTS = frozenset({*_SMALL, *_ORDINALS, *_ROMAN, *_ARTICLES, *_MONTHS})
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,4}([./])\d{1,2}\1\d{1,4}|\d{1,2}/\d{1,2}")
+_SECTION = re.compile(r"\d{1,2}(?:\.\d{1,2})*")
 _GROUPED = re.compile(r"-?\d{1,3}(?:([,.'])\d{3})(?:\1\d{3})*")
+
+
+def numbered(heading: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
+    """A heading's numbers, of which one in front counts nothing: "2 Safety" is no evidence for two of anything."""
+    if not heading or heading[0].place or heading[0].unit or not _SECTION.fullmatch(heading[0].text):
+        return heading
+    if len(heading) > 1 and heading[1].place == 1:  # "12 May"
+        return heading
+    return replace(heading[0], unit="heading"), *heading[1:]
 
 
 @lru_cache(maxsize=16384)
@@ -184,10 +197,11 @@ def _digits(folded: tuple[str, ...], at: int) -> tuple[int, list[Quantity]]:
         parts = re.split(r"[./-]", word)
         return 1, [Quantity(at, word, _date_part(part), "date") for part in parts]
     readings = _readings(word)
-    if not readings:  # a version, a time of day
-        return 1, [Quantity(at, word, frozenset({word}))]
-    following = folded[at + 1] if at + 1 < len(folded) else ""
     before = folded[at - 1] if at else ""
+    if before in _SECTIONS or not readings:  # a version, a time of day
+        values = frozenset(map(_said, readings)) or frozenset({word})
+        return 1, [Quantity(at, word, values, "section" if before in _SECTIONS else "")]
+    following = folded[at + 1] if at + 1 < len(folded) else ""
     if following in _ORDINAL_ENDINGS:
         return 2, [Quantity(at, word, frozenset(map(_said, readings)), "ordinal")]
     length = 1

@@ -13,12 +13,14 @@ import rag.cli.models as models
 import rag.cli.questions as questions
 import rag.cli.versions as versions
 from rag.cli.adapt import adapt
+from rag.cli.chat import chat
 from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
 from rag.cli.demo import demo
 from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
 from rag.cli.rebuild import rebuild
 from rag.cli.serve import serve
+from rag.cli.summarize import summarize
 from rag.cli.why import why
 
 
@@ -37,7 +39,7 @@ app = new_app(
     epilog=EXIT_CODES,
     cls=Commands,
 )
-for command in (questions.ask, questions.search, why, documents.status, documents.ls, documents.rm):
+for command in (questions.ask, chat, questions.search, summarize, why, documents.status, documents.ls, documents.rm):
     app.command()(command)
 for command_of_versions in (versions.versions, versions.tag, versions.restore):
     app.command()(command_of_versions)

@@ -60,7 +60,7 @@ def _asked(base: "KnowledgeBase", question: str, json: bool) -> "Answer":
         return base.ask(question)
     out = console()
     out.print(f"\n> {question}", style="bold")
-    return print_streamed(base, question)
+    return print_streamed(base.ask_stream(question), base.file_of)
 
 
 def sample_folder() -> Path:

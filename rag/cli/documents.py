@@ -20,6 +20,7 @@ from rag.cli.common import (
 from rag.search.where import all_of
 
 if TYPE_CHECKING:
+    from rag.confidence import Confidence
     from rag.store.schema import DocumentRow
     from rag.store.upkeep import Coverage
 
@@ -32,9 +33,9 @@ def status(kb: KbOption = None, at: AtOption = None, json: JsonOption = False) -
     from rag.display import human_bytes, print_table
 
     with knowledge_base(kb, at) as base:
-        found = base.status()
+        found, confidence = base.status(), base.confidence
     if json:
-        print_json(asdict(found))
+        print_json(asdict(found) | {"confidence": asdict(confidence)})
         return
     identity, cover = found.identity, found.coverage
     rows = [
@@ -52,9 +53,15 @@ def status(kb: KbOption = None, at: AtOption = None, json: JsonOption = False) -
         ("chunk size", f"at most {identity.chunk_tokens} tokens"),
         ("full-text index", _covered(cover.words)),
         ("vector index", _covered(cover.vectors)),
+        ("answers given", _answers_given(confidence)),
         *((f"root {name}", path) for name, path in sorted(found.roots.items())),
     ]
     print_table(console(), ("", ""), rows)
+
+
+def _answers_given(confidence: "Confidence") -> str:
+    fitted = f"fitted on {confidence.fitted} questions" if confidence.fitted else "by default"
+    return f"where their score is at least {confidence.threshold:.2f}, {fitted}"
 
 
 def _covered(cover: "Coverage") -> str:

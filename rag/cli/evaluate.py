@@ -1,4 +1,4 @@
-"""`rag eval`: how well questions with known answers are found, by each way of searching."""
+"""`rag eval`: how well questions with known answers are found, by each way of searching, or answered."""
 
 import json as json_
 import sys
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 import rag.errors as errors
-from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowledge_base, notify, print_json, settings
+from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowledge_base, notify, print_json
+from rag.cli.eval_answers import AnswerOptions, evaluate_answers
+from rag.cli.eval_runs import earlier, set_base, tracked, worse_than
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from rag.evaluation.datasets import Query
     from rag.evaluation.retrieval import Difference, WayScores
     from rag.knowledge_base import KnowledgeBase
@@ -51,6 +51,21 @@ def evaluate(
     html: Annotated[
         Path | None, typer.Option(help="Also write a report with plots: one page.", metavar="FILE", show_default=False)
     ] = None,
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Ask the questions, and score the answers instead of the search.")
+    ] = False,
+    off_topic: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SET", help="With --answers: also ask questions of this other set. Repeatable.", show_default=False
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="With --answers: ask anew what the model was asked before.")
+    ] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="With --answers: learn from them when this knowledge base cannot answer.")
+    ] = False,
     baseline: Annotated[
         Path | None, typer.Option(help="Figures of an earlier run (--json), to compare with.", show_default=False)
     ] = None,
@@ -66,12 +81,27 @@ def evaluate(
     documents are ingested once into a knowledge base in the user's cache. One's own questions are a file with a line
     {"question", "answer", "source", "quote"} each; `rag eval make` writes one. No judge model is asked.
 
+    With --answers it measures answers: their words against the gold answers, their citations against the gold spans,
+    what is refused, how many planted fabrications the check of citations notices, time and tokens. What the model says
+    is kept in the user's cache as it comes: after Ctrl-C the same command goes on.
+
     Example: rag eval questions.jsonl --kb notes.kb --ablation
+
+    Example: rag eval questions.jsonl --kb notes.kb --answers --off-topic other.jsonl --fit
     """
+    if answers:
+        if ablation or with_ or html:
+            raise errors.UsageProblem("--ablation, --with and --html are for searches, not for --answers.")
+        others = tuple(off_topic or ())
+        options = AnswerOptions(limit_queries, others, fresh, fit, baseline, gate, download, json)
+        evaluate_answers(path, kb, options)
+        return
+    if off_topic or fresh or fit:
+        raise errors.UsageProblem("--off-topic, --fresh and --fit go with --answers.")
     from rag.evaluation.retrieval import DEFAULT, WAYS, differences, way_scores
 
     ways = (WAYS if ablation else {DEFAULT: WAYS[DEFAULT]}) | dict(map(_way, with_ or ()))
-    before = _figures(baseline) if baseline else {}
+    before = earlier(baseline, SHOWN) if baseline else {}
     if html and not html.absolute().parent.is_dir():
         raise errors.SourceNotFound(f"There is no folder {html.absolute().parent} to write the report into.")
     with _subject(path, kb, limit_queries, download=download) as subject:
@@ -83,7 +113,7 @@ def evaluate(
                 names=subject.names,
                 spanned=subject.spanned and (partial(subject.spanned[0].search, **how), subject.spanned[1]),
                 chat_requests=lambda: base.chat_model.requests,
-                track=partial(_tracked, name),
+                track=partial(tracked, name),
             )
             for name, how in ways.items()
         }
@@ -100,7 +130,7 @@ def evaluate(
         print_json(figures)
     else:
         _print(subject, scores, against)
-    worse = _worse(figures, before, gate)
+    worse = worse_than(figures, before, gate)
     for line in worse:
         notify(line)
     if worse:
@@ -158,43 +188,20 @@ def _subject(path: Path, kb: Path | None, most: int | None, *, download: bool | 
         if kb is not None:
             raise errors.UsageProblem(f"{path} brings its own documents; --kb is for a file of questions.")
         dataset = read_dataset(path)
-        base = _made(dataset.name, dataset.source, download=download)
+        base = set_base(dataset.name, dataset.source, download=download)
         names, queries = judged_names(base, dataset), dataset.queries
         spanned = None
         if dataset.spanned != dataset.source:
-            other = _made(dataset.name, dataset.spanned, download=download)
+            other = set_base(dataset.name, dataset.spanned, download=download)
             spanned = other, spanned_names(other, dataset)
-        return Subject(dataset.name, base, sampled(queries, most), len(queries), dataset.unanswerable, names, spanned)
+        chosen, left_out = sampled(queries, most), len(dataset.unanswerable)
+        return Subject(dataset.name, base, chosen, len(queries), left_out, names, spanned)
     questions = read_questions(path)
     base = knowledge_base(kb, download=download)
     queries = own_queries(base, questions)
     return Subject(
         path.name, base, sampled(queries, most), len(queries), sum(not q.answerable for q in questions), None
     )
-
-
-def _made(set_name: str, source: Path, *, download: bool | None) -> "KnowledgeBase":
-    """Documents of a set, ingested at the first time; later only what changed."""
-    import hashlib
-
-    import platformdirs
-
-    from ingest.cli import with_progress
-    from ingest.members import ReadOptions
-    from rag.knowledge_base import KnowledgeBase
-    from rag.settings import APP
-    from rag.store.schema import FORMAT
-
-    configured = settings(download=download)
-    made_of = f"{source.resolve()} {configured.embedding_model} {configured.chunk_tokens}"
-    name = f"{set_name}-{hashlib.blake2b(made_of.encode(), digest_size=6).hexdigest()}-{FORMAT}"
-    folder = Path(platformdirs.user_cache_dir(APP, appauthor=False)) / "eval" / name
-    base = KnowledgeBase(folder, settings=configured, notify=notify)
-    records = ReadOptions(record_id="_id", record_title="title", record_text=("text",))
-    report = with_progress(base, [source], options=records if source.is_file() else ReadOptions(), quiet=True)
-    if report.failed:
-        notify(f"{report.failed} documents of {set_name} could not be read; what they answer counts as missed.")
-    return base
 
 
 def _way(text: str) -> "tuple[str, SearchKeywords]":
@@ -219,32 +226,6 @@ def _way(text: str) -> "tuple[str, SearchKeywords]":
     except TypeError as exc:
         raise errors.UsageProblem(f"--with {text}: the value is of the wrong kind ({exc}).") from exc
     return text, cast("SearchKeywords", how)
-
-
-def _tracked(way: str, queries: "Sequence[Query]") -> "Iterator[Query]":
-    from rich.progress import track
-
-    out = console(stderr=True)
-    yield from track(queries, f"{way}:", console=out, disable=not out.is_terminal, transient=True)
-
-
-def _figures(baseline: Path) -> dict[str, float]:
-    try:
-        before = json_.loads(baseline.read_text(encoding="utf-8"))
-        return {name: float(before[name]) for name in ("queries", *SHOWN) if name in before}
-    except (OSError, ValueError, TypeError) as exc:
-        raise errors.UsageProblem(f"{baseline} holds no figures of `rag eval --json`: {exc}") from exc
-
-
-def _worse(figures: dict[str, Any], before: dict[str, float], gate: float) -> list[str]:
-    """A line for each figure that is lower than the baseline's by more than the gate."""
-    if before.get("queries", figures["queries"]) != figures["queries"]:
-        notify(f"The baseline was measured on {before['queries']:.0f} questions, this on {figures['queries']}.")
-    return [
-        f"worse: {name} {figures.get(name, 0.0):.4f}, was {before[name]:.4f}"
-        for name in SHOWN
-        if name in before and figures.get(name, 0.0) < before[name] - gate
-    ]
 
 
 def _print(subject: Subject, scores: "dict[str, WayScores]", against: "dict[str, dict[str, Difference]]") -> None:

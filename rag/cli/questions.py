@@ -1,7 +1,7 @@
 """`rag ask` and `rag search`."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Unpack
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,10 +22,10 @@ from rag.search.where import all_of
 from rag.types import Answer, Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
-    from rag.answer import Said
-    from rag.knowledge_base import KnowledgeBase
+    from rag.answer import Event, Said
+    from rag.display_answer import FileOf
 
 _THOUGHT_SHOWN = 400  # characters, of what a model thinks before it answers
 
@@ -86,13 +86,13 @@ def ask(
     )
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if json:
-            answer = _answered(base, _read(question), strict=strict, **how)
+            answer = answered(base.ask_stream(_read(question), strict=strict, **how))
             print_json(answer.to_dict())
         elif markdown:
-            answer = _answered(base, _read(question), strict=strict, **how)
+            answer = answered(base.ask_stream(_read(question), strict=strict, **how))
             sys.stdout.write(answer.to_markdown())
         else:
-            answer = print_streamed(base, _read(question), strict=strict, **how)
+            answer = print_streamed(base.ask_stream(_read(question), strict=strict, **how), base.file_of)
     if answer.cut is Cut.INTERRUPTED:
         raise typer.Exit(130)
 
@@ -138,22 +138,17 @@ def search(
         print_hits(console(), hits, base.file_of)
 
 
-def print_streamed(
-    base: "KnowledgeBase", question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
-) -> Answer:
-    """Ask, showing the model's words as a draft while they come; the checked answer takes the draft's place."""
+def print_streamed(events: "Generator[Event, None, None]", file_of: "FileOf") -> Answer:
+    """Show the model's words as a draft while they come; the checked answer takes the draft's place."""
     from rag.display_answer import print_answer
 
     out = console()
-    if out.is_terminal:
-        answer = _streamed(base, question, out, strict=strict, **how)
-    else:
-        answer = _answered(base, question, strict=strict, **how)
-    print_answer(out, answer, base.file_of)
+    answer = _streamed(events, out) if out.is_terminal else answered(events)
+    print_answer(out, answer, file_of)
     return answer
 
 
-def _streamed(base: "KnowledgeBase", question: str, out: Any, *, strict: bool, **how: Unpack[SearchKeywords]) -> Answer:
+def _streamed(events: "Generator[Event, None, None]", out: Any) -> Answer:
     from rich.live import Live
     from rich.text import Text
 
@@ -171,20 +166,12 @@ def _streamed(base: "KnowledgeBase", question: str, out: Any, *, strict: bool, *
                 shown if draft.strip() else Text(printable(thought)[-_THOUGHT_SHOWN:] or "…", style="dim italic")
             )
 
-        return _answered(base, question, show, strict=strict, **how)
+        return answered(events, show)
 
 
-def _answered(
-    base: "KnowledgeBase",
-    question: str,
-    show: "Callable[[Said], None]" = lambda said: None,
-    *,
-    strict: bool,
-    **how: Unpack[SearchKeywords],
-) -> Answer:
+def answered(events: "Generator[Event, None, None]", show: "Callable[[Said], None]" = lambda said: None) -> Answer:
     """The answer; after an interrupt what there is of it, if there is anything."""
     answer: Answer | None = None
-    events = base.ask_stream(question, strict=strict, **how)
     try:
         for event in events:
             if isinstance(event, Answer):

@@ -18,8 +18,8 @@ class Question:
     """A question and its answer, which stands as `quote` in the document `source`; all "" where there is none.
 
     `source` is the document's name in the knowledge base, or the end of that path. `start` and `end` say where in the
-    document's text the quote stood when the line was written; -1 where it does not say. `line` is where the question
-    stands in its file.
+    document's text the quote stood when the line was written; -1 where it does not say. `others` are the answer in
+    other words. `line` is where the question stands in its file.
     """
 
     id: str
@@ -30,6 +30,7 @@ class Question:
     start: int = -1
     end: int = -1
     line: int = 0
+    others: tuple[str, ...] = ()
 
     @property
     def answerable(self) -> bool:
@@ -41,13 +42,15 @@ class Question:
 class Query:
     """A question with the gains of what answers it, and the ranges of text that do, where known.
 
-    Gains are by document, or, with `GOLD` as their only name, of the passages that hold a range whole.
+    Gains are by document, or, with `GOLD` as their only name, of the passages that hold a range whole. Each of
+    `answers` is the gold answer in other words.
     """
 
     id: str
     text: str
     gains: dict[str, float]
     spans: tuple[Range, ...]
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +59,23 @@ class Dataset:
 
     `source` is what is judged: the folder `docs/`, or the file `corpus.jsonl` of one record a document. A document is
     named by its file, with or without the suffix, or by its `_id`. Where the gold spans count in other documents, as
-    in whole articles whose paragraphs are judged, `spanned` is their folder. `unanswerable` counts the questions that
-    were left out because no document is relevant to them.
+    in whole articles whose paragraphs are judged, `spanned` is their folder. `unanswerable` are the questions to which
+    no document is relevant.
     """
 
     name: str
     source: Path
     spanned: Path
     queries: tuple[Query, ...]
-    unanswerable: int
+    unanswerable: tuple[Query, ...]
 
 
 def read_questions(path: Path) -> list[Question]:
     """Questions from a JSONL file of {"id", "question" or "text", "answer", "source", "quote"}.
 
     The last three may be null, and those without a quote count as unanswerable; "start" and "end" may say where the
-    quote stands. Raises SourceNotFound, or UsageProblem with the number of a line that is not of this form.
+    quote stands, and "answers" list the answer in several wordings. Raises SourceNotFound, or UsageProblem with the
+    number of a line that is not of this form.
     """
     questions: list[Question] = []
     lines: dict[str, int] = {}
@@ -93,6 +97,9 @@ def _question(path: Path, number: int, row: dict[str, Any]) -> Question:
     wrong = [name for name, value in words.items() if not isinstance(value, str)]
     places = {name: -1 if row.get(name) is None else row[name] for name in ("start", "end")}
     wrong += [name for name, value in places.items() if not isinstance(value, int)]
+    answers = row.get("answers") or []
+    if not isinstance(answers, list) or not all(isinstance(one, str) for one in answers):
+        wrong.append("answers")
     if wrong or not words["question"].strip():
         raise errors.UsageProblem(
             f"{path}, line {number}, is no question: {', '.join(wrong) or 'question'} is missing or of the wrong kind. "
@@ -103,20 +110,21 @@ def _question(path: Path, number: int, row: dict[str, Any]) -> Question:
     return Question(
         id=str(row.get("id", number)),
         question=words["question"].strip(),
-        answer=words["answer"],
+        answer=words["answer"] or (answers[0] if answers else ""),
         source=words["source"],
         quote=words["quote"],
         start=places["start"],
         end=places["end"],
         line=number,
+        others=tuple(answers),
     )
 
 
 def read_dataset(folder: Path) -> Dataset:
     """The set in a folder: `queries.jsonl`, `qrels.tsv`, `spans.jsonl` where it has one, `corpus.jsonl` or `docs/`.
 
-    Questions without a relevant document are left out. Raises SourceNotFound for what is missing, UsageProblem with the
-    line that cannot be read.
+    Questions without a relevant document are kept apart. Raises SourceNotFound for what is missing, UsageProblem with
+    the line that cannot be read.
     """
     folder = folder.expanduser()
     if not (folder / "queries.jsonl").is_file():
@@ -132,18 +140,17 @@ def read_dataset(folder: Path) -> Dataset:
         for _, row in read_rows(folder / "spans.jsonl", "query_id", "doc", "start", "end"):
             spans.setdefault(str(row["query_id"]), []).append((str(row["doc"]), int(row["start"]), int(row["end"])))
     queries: list[Query] = []
-    unanswerable = 0
+    unanswerable: list[Query] = []
     for _, row in read_rows(folder / "queries.jsonl", "_id", "text"):
         id_ = str(row["_id"])
-        if any(gain > 0 for gain in gains.get(id_, {}).values()):
-            queries.append(Query(id_, str(row["text"]), gains[id_], tuple(spans.get(id_, ()))))
-        else:
-            unanswerable += 1
+        answers = tuple(map(str, row.get("answers") or filter(None, [row.get("answer")])))
+        query = Query(id_, str(row["text"]), gains.get(id_, {}), tuple(spans.get(id_, ())), answers)
+        (queries if any(gain > 0 for gain in query.gains.values()) else unanswerable).append(query)
     if not queries:
         raise errors.UsageProblem(f"{folder} has no question with a relevant document in qrels.tsv.")
     source = _source(folder, {id_ for query in queries for id_ in query.gains})
     spanned = _source(folder, {span[0] for query in queries for span in query.spans}) if spans else source
-    return Dataset(folder.resolve().name, source, spanned, tuple(queries), unanswerable)
+    return Dataset(folder.resolve().name, source, spanned, tuple(queries), tuple(unanswerable))
 
 
 def _source(folder: Path, named: set[str]) -> Path:

@@ -1,7 +1,8 @@
-"""Measures of retrieval: of ranked documents, and of the ranges of text that were retrieved. Pure functions."""
+"""Measures of ranked documents, of ranges of text, and of scores that tell two kinds apart. Pure functions."""
 
 import math
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -79,5 +80,41 @@ def interval(values: Sequence[float], *, rounds: int = 1000, seed: int = 0) -> t
     if len(values) < 2:
         return (values[0], values[0]) if values else (0.0, 0.0)
     pick = random.Random(seed)  # noqa: S311  a sample, not a secret
-    means = sorted(fmean(pick.choices(values, k=len(values))) for _ in range(rounds))
-    return means[int(0.025 * rounds)], means[int(0.975 * rounds)]
+    return _middle([fmean(pick.choices(values, k=len(values))) for _ in range(rounds)])
+
+
+def ratio_interval(shares: Sequence[tuple[float, float]], *, rounds: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the sum of the first parts by that of the second ones, by bootstrap over the pairs."""
+    pick = random.Random(seed)  # noqa: S311  a sample, not a secret
+    ratios = []
+    for _ in range(rounds):
+        drawn = pick.choices(shares, k=len(shares))
+        if of := sum(whole for _, whole in drawn):
+            ratios.append(sum(part for part, _ in drawn) / of)
+    return _middle(ratios)
+
+
+def auroc(higher: Sequence[float], lower: Sequence[float]) -> float:
+    """How often a score of the first kind is above one of the second, ties counting half; 0.5 is chance.
+
+    Neither may be empty.
+    """
+    ordered = sorted(lower)
+    above = sum(bisect_left(ordered, score) + bisect_right(ordered, score) for score in higher)
+    return above / 2 / (len(higher) * len(lower))
+
+
+def auroc_interval(
+    higher: Sequence[float], lower: Sequence[float], *, rounds: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % interval of `auroc` by bootstrap, each kind drawn anew."""
+    pick = random.Random(seed)  # noqa: S311  a sample, not a secret
+    return _middle(
+        [auroc(pick.choices(higher, k=len(higher)), pick.choices(lower, k=len(lower))) for _ in range(rounds)]
+    )
+
+
+def _middle(values: Sequence[float]) -> tuple[float, float]:
+    """What 95 % of the values lie between."""
+    ordered = sorted(values)
+    return (ordered[int(0.025 * len(ordered))], ordered[int(0.975 * len(ordered))]) if ordered else (0.0, 0.0)

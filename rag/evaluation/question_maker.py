@@ -11,6 +11,7 @@ from rag.evaluation.question_filter import holds, place_of, rejection, words
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.chat import Message
 from rag.lmstudio.client import LMStudio
+from rag.quoting import defused, quoted_line
 from rag.sentences import sentences
 from rag.store.names import digest
 from rag.store.search import Found, by_words
@@ -211,7 +212,7 @@ def _agrees(model: LMStudio, text: str, question: str, answer: str) -> bool:
     for _, shown, _, asked, said in _EXAMPLES:
         turns.append({"role": "user", "content": _AGAIN.format(text=shown, question=asked)})
         turns.append({"role": "assistant", "content": json.dumps({"answer": said})})
-    turns.append({"role": "user", "content": _AGAIN.format(text=text, question=question)})
+    turns.append({"role": "user", "content": _AGAIN.format(text=defused(text), question=question)})
     try:
         again = model.respond(turns, form=Answered, max_tokens=_MOST_TOKENS, temperature=0).value.answer
     except errors.BadReply:
@@ -229,8 +230,8 @@ def _messages(passage: Passage) -> list[Message]:
         said = json.dumps({"question": question, "answer": answer})
         turns.append({"role": "assistant", "content": said})
     turns[0] = {"role": "user", "content": f"{_RULE}\n\n{turns[0]['content']}"}
-    sentence = " ".join(hit.text[slice(*passage.sentence)].split())
-    asked = _TURN.format(where=" > ".join(titles), text=hit.text, sentence=sentence)
+    sentence = " ".join(defused(hit.text[slice(*passage.sentence)]).split())
+    asked = _TURN.format(where=quoted_line(" > ".join(titles)), text=defused(hit.text), sentence=sentence)
     return [*turns, {"role": "user", "content": asked}]
 
 

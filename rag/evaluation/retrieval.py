@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import rag.errors as errors
 from rag.evaluation.datasets import GOLD, Dataset, Query, Question
@@ -15,6 +15,8 @@ from rag.evaluation.metrics import first_rank, interval, ndcg, recall, reciproca
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
 from rag.search.options import Mode, SearchKeywords
 from rag.types import Hit
+
+T = TypeVar("T")
 
 DEFAULT = "default"
 # Each way of searching that an ablation compares, by its name, as it differs from the default. All are as fast as it;
@@ -84,7 +86,7 @@ class Difference:
         return "+" if self.low > 0 else "-" if self.high < 0 else ""
 
 
-def sampled(queries: Sequence[Query], most: int | None) -> tuple[Query, ...]:
+def sampled(queries: Sequence[T], most: int | None) -> tuple[T, ...]:
     """At most so many of the questions, in their order, and the same ones at each call."""
     if most is None or most >= len(queries):
         return tuple(queries)

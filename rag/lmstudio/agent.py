@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import rag.errors as errors
 from rag.lmstudio.chat import ChatModel, Message, ToolCall
 from rag.lmstudio.schemas import Tool, calls_in_text, result_text
-from rag.quoting import defused, quoted
+from rag.quoting import defused
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _in_its_own_form(said: str, calls: Sequence[ToolCall], uses: Sequence[ToolUs
 
 def _in_words(said: str, uses: Sequence[ToolUse]) -> list[Message]:
     """For a model whose calls its server did not recognise: its template knows no results either."""
-    results = "\n".join(f"{use.name}({use.arguments}) gave:\n{quoted(use.result)}" for use in uses)
+    results = "\n".join(f"{use.name}({use.arguments}) gave: {defused(use.result)}" for use in uses)
     return [
         {"role": "assistant", "content": said},
         {"role": "user", "content": f"{results}\nNow answer the question in a sentence, or call another function."},

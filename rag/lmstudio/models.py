@@ -40,7 +40,7 @@ class Model:
     max_context_length: int | None
     quantization: str | None
     instances: tuple[Instance, ...] = ()
-    vision: bool = False  # whether it sees images, as far as the server says
+    vision: bool = False  # whether it is known to see images
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _native(row: dict[str, Any]) -> Model:
         max_context_length=row.get("max_context_length"),
         quantization=(row.get("quantization") or {}).get("name"),
         instances=instances,
-        vision=bool((row.get("capabilities") or {}).get("vision")),
+        vision=isinstance(able := row.get("capabilities"), dict) and bool(able.get("vision")),
     )
 
 

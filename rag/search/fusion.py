@@ -1,6 +1,7 @@
 """Rankings into one: of two searches, of several questions, of a search and a judge. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from rag.store.search import Found
 
@@ -11,9 +12,21 @@ Judge = Callable[[Sequence[Found]], Sequence[float | None]]
 """Gives each candidate, best first, a mark from 0 to 1, or None where it cannot tell."""
 
 
+class Scored(Protocol):
+    """What a search found: a name that can be ordered, and a score, larger is better."""
+
+    @property
+    def id(self) -> Any: ...
+    @property
+    def score(self) -> float: ...
+
+
+Result = TypeVar("Result", bound=Scored)
+
+
 def fused(
-    near: Sequence[Found], worded: Sequence[Found], vector_weight: float, *, exhausted: bool
-) -> list[tuple[Found, float]]:
+    near: Sequence[Result], worded: Sequence[Result], vector_weight: float, *, exhausted: bool
+) -> list[tuple[Result, float]]:
     """Both result lists as one, best first: a convex combination of their scores, each scaled to 0..1 in its list.
 
     Measured on chroma_chunking at three chunk sizes, this beats reciprocal ranks at k = 60 and k = 10, which were at
@@ -22,8 +35,8 @@ def fused(
     the last of few matches is not scaled down to it. Ties keep a fixed order, by id.
     """
     weights = (vector_weight, 1 - vector_weight) if near and worded else (1.0, 1.0)
-    scores: dict[str, float] = {}
-    by_id: dict[str, Found] = {}
+    scores: dict[Any, float] = {}
+    by_id: dict[Any, Result] = {}
     for results, weight, low in ((near, weights[0], None), (worded, weights[1], 0.0 if exhausted else None)):
         for found, scaled in zip(results, _scaled([found.score for found in results], low), strict=True):
             by_id[found.id] = found
@@ -31,7 +44,7 @@ def fused(
     return _ordered(by_id, scores)
 
 
-def _ordered(by_id: Mapping[str, Found], scores: Mapping[str, float]) -> list[tuple[Found, float]]:
+def _ordered(by_id: Mapping[Any, Result], scores: Mapping[Any, float]) -> list[tuple[Result, float]]:
     """Best first; ties keep a fixed order, by id."""
     return [(by_id[id_], scores[id_]) for id_ in sorted(scores, key=lambda id_: (-scores[id_], id_))]
 

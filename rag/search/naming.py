@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import rag.errors as errors
-from rag.knowledge_base import KnowledgeBase
+from rag.search.paths import path_test
 from rag.store.schema import DocumentRow
+from rag.store.tables import Store
 
 _SHOWN = 5
 
@@ -23,15 +24,12 @@ class Absent:
     advice: str
 
 
-def named(base: KnowledgeBase, name: str, unread: Unread = lambda _file, _root: "") -> DocumentRow | Absent:
-    """The document that a name means. Raises UsageProblem where several end with it."""
-    rows = {row.source: row for row in base.documents()}
-    path = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100 a link is named as it was ingested
-    places = [
-        (root, folder, f"{root}/{path.relative_to(folder).as_posix()}")
-        for root, folder in base.store.roots().items()
-        if path.is_relative_to(folder)
-    ]
+def named(
+    store: Store, documents: Iterable[DocumentRow], name: str, unread: Unread = lambda _file, _root: ""
+) -> DocumentRow | Absent:
+    """The one of these documents that a name means. Raises UsageProblem where several end with it."""
+    rows = {row.source: row for row in documents}
+    path, places = _places(store, name)
     for source in (name, *(source for _, _, source in places)):
         if source in rows:
             return rows[source]
@@ -43,20 +41,37 @@ def named(base: KnowledgeBase, name: str, unread: Unread = lambda _file, _root: 
             )
         return ending[0]
     if path.is_file():
-        return _unread(base, path, [folder for _, folder, _ in places], unread)
+        return _unread(store, path, [folder for _, folder, _ in places], unread)
     if inside := [
         source for source in rows if source.lower().startswith(f"{wanted[1:]}/") or f"{wanted}/" in source.lower()
     ]:
         return Absent(f"{name} holds {len(inside)} documents and is none itself", f"Name one: {_listed(inside)}.")
     near = _near(name, rows)
     return Absent(
-        f"no document of {base.path} is called {name!r}, and there is no such file",
+        f"no document of {store.path} is called {name!r}, and there is no such file",
         f"Is it one of these? {_listed(near)}" if near else "`rag ls` lists all documents.",
     )
 
 
-def _unread(base: KnowledgeBase, path: Path, folders: list[Path], unread: Unread) -> Absent:
-    ingest = f"ingest {path} --kb {base.path}"
+def below(store: Store, documents: Iterable[DocumentRow], name: str) -> list[DocumentRow]:
+    """Those of these documents that lie in the folder, or match the glob, of that name; a folder on disk counts too."""
+    patterns = [name, *(source.removesuffix("/.") for _, _, source in _places(store, name)[1])]
+    test = path_test(patterns)
+    return [row for row in documents if test(row.source)]
+
+
+def _places(store: Store, name: str) -> tuple[Path, list[tuple[str, Path, str]]]:
+    """The path that a name is on disk, and for each root that it lies in: its name, its folder, the source there."""
+    path = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100 a link is named as it was ingested
+    return path, [
+        (root, folder, f"{root}/{path.relative_to(folder).as_posix()}")
+        for root, folder in store.roots().items()
+        if path.is_relative_to(folder)
+    ]
+
+
+def _unread(store: Store, path: Path, folders: list[Path], unread: Unread) -> Absent:
+    ingest = f"ingest {path} --kb {store.path}"
     if not folders:
         return Absent(f"{path} lies in no folder that was ingested", f"Ingest it: {ingest}")
     if reason := unread(path, max(folders, key=lambda folder: len(folder.parts))):

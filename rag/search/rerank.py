@@ -11,7 +11,7 @@ import rag.errors as errors
 from rag.lmstudio.chat import ChatModel
 from rag.lmstudio.formed import formed
 from rag.lmstudio.http import Notify, log_notice
-from rag.quoting import quoted_line
+from rag.quoting import defused, quoted_line
 
 _PASSAGES = 5  # a request: small models lose sight of more
 _LONGEST = 2000  # characters of a passage that are judged
@@ -71,7 +71,7 @@ def dealt(count: int) -> list[range]:
 
 def _prompt(question: str, passages: Sequence[str]) -> str:
     lines = (f"[{n}] {quoted_line(passage, _LONGEST)}" for n, passage in enumerate(passages, 1))
-    return _PROMPT.format(passages="\n".join(lines), question=quoted_line(question, _LONGEST), count=len(passages))
+    return _PROMPT.format(passages="\n".join(lines), question=" ".join(defused(question).split()), count=len(passages))
 
 
 def _schema(count: int) -> dict[str, object]:

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.search.diversity import diverse
-from rag.search.duplicates import distinct, places
+from rag.search.duplicates import LOOKED_AT, distinct, places
 from rag.search.fusion import Judge, fused, judged, merged
 from rag.search.options import Mode, SearchOptions
 from rag.search.select import Selection
+from rag.store.both import search_both
 from rag.store.schema import parsed_metadata
 from rag.store.search import Found, by_vector, by_words, chunk_vectors, passages
 from rag.store.tables import Outline, Store
@@ -62,8 +63,23 @@ def retrieve(
     for all. `others` are questions with their vectors to search for besides. Where there is a `judge`, its marks count
     for the best candidates.
     """
+    plain = within is None and not others and judge is None and not options.diversity
+    if plain and vector is not None and options.mode is Mode.HYBRID:
+        found = _at_once(store, question, vector, options)
+        if found is not None:
+            return found
     choice = chosen(store, question, vector, options, within, others=others, judge=judge)
     return hits(store, choice.groups, choice.copies)
+
+
+def _at_once(store: Store, question: str, vector: npt.NDArray[np.float32], options: SearchOptions) -> list[Hit] | None:
+    """What `chosen` chooses of all chunks, reading only what the best of them hold; None where a write is under way."""
+    pool = _pool(options)
+    both = search_both(store, question, vector, pool)
+    ranked = fused(both.near, both.worded, options.vector_weight, exhausted=len(both.worded) < pool)
+    wanted = 2 * options.limit
+    unlike = distinct(both.read(ranked, max(LOOKED_AT, wanted)), wanted)
+    return None if both.outdated else hits(store, joined(unlike.ranked, options.limit, options.floor), unlike.copies)
 
 
 def chosen(
@@ -80,7 +96,7 @@ def chosen(
     found = candidates(store, question, vector, options, within)
     besides = [candidates(store, *other, options, within).ranked for other in others]
     found = replace(found, ranked=merged(found.ranked, besides))
-    pool = max(_LEAST_POOL, 8 * options.limit) if options.diversity or judge else 2 * options.limit
+    pool = _pool(options) if options.diversity or judge else 2 * options.limit
     unlike = distinct(found.ranked, pool)
     ranked = unlike.ranked
     if judge is not None:
@@ -99,7 +115,7 @@ def candidates(
     within: Selection | None = None,
 ) -> Candidates:
     """The chunks that either search finds, many more than there will be passages."""
-    pool = max(_LEAST_POOL, 8 * options.limit)
+    pool = _pool(options)
     with ThreadPoolExecutor(1) as beside:  # LanceDB searches outside of Python's lock
         words = (
             beside.submit(by_words, store, question, pool, within, vector) if options.mode is not Mode.VECTOR else None
@@ -110,15 +126,22 @@ def candidates(
     return Candidates(near, worded, ranked)
 
 
+def _pool(options: SearchOptions) -> int:
+    """How many chunks each search finds for the fusion."""
+    return max(_LEAST_POOL, 8 * options.limit)
+
+
 def hits(store: Store, groups: Sequence[tuple[list[Found], float]], copies: Mapping[str, Sequence[Found]]) -> list[Hit]:
     """Groups of neighbouring chunks as passages with their texts, their similarity to the question and their places.
 
     `copies` are the chunks that say the same, by the id of the one that is shown.
     """
     found = passages(store, [group for group, _ in groups])
-    outlines = store.outlines()
-    known = {copy.document_id for group in copies.values() for copy in group} & outlines.keys()
-    sources = {id_: outlines[id_].source for id_ in known}
+    sources: dict[str, str] = {}
+    if copies:
+        outlines = store.outlines()
+        known = {copy.document_id for group in copies.values() for copy in group} & outlines.keys()
+        sources = {id_: outlines[id_].source for id_ in known}
     shown = []
     for (group, score), passage in zip(groups, found, strict=True):
         if passage is not None:

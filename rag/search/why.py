@@ -140,7 +140,7 @@ def why(
         raise errors.UsageProblem("The question is empty.")
     options = base.options(**((SearchKeywords(floor=ANSWER_FLOOR) if answer else SearchKeywords()) | how))
     total = sum(row.chunks for row in base.documents())
-    row = named(base, file, unread)
+    row = named(base.store, base.documents(), file, unread)
     if isinstance(row, Absent):
         return Explanation(question, file, total, (Step(Stage.INDEX, False, row.reason),), row.advice)
     step, advice = _indexed(row)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import rag.errors as errors
 from rag.lmstudio.http import Connection
 from rag.lmstudio.models import server_kind
-from rag.service import document_routes, kb_routes, lmstudio_routes, openai_routes, problems
+from rag.service import conversation_routes, document_routes, kb_routes, lmstudio_routes, openai_routes, problems
 from rag.service.api_page import api_page
 from rag.service.desk import Desk, TheDesk
 from rag.service.guard import OwnPagesOnly, SafeHeaders, TokenDemanded
@@ -85,7 +85,7 @@ def build_app(settings: Settings, options: ServiceOptions) -> FastAPI:
     )
     app.state.desk = desk
     problems.install(app)
-    for room in (kb_routes, document_routes, openai_routes, lmstudio_routes):
+    for room in (kb_routes, document_routes, conversation_routes, openai_routes, lmstudio_routes):
         app.include_router(room.router)
     app.add_api_route("/health", health, tags=["service"], summary="Whether the service runs")
     app.add_api_route(

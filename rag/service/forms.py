@@ -1,6 +1,6 @@
 """The bodies of /api/kb: what is sent, and what comes back."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -121,6 +121,7 @@ class AnswerForm(BaseModel):
     """An answer whose citations have been checked, or an abstention."""
 
     question: str
+    searched: str = Field(description="What was searched for: the question as it stands without the conversation.")
     answer: str
     abstained: bool
     reason: str = Field(description="Why it abstained.")
@@ -128,9 +129,46 @@ class AnswerForm(BaseModel):
     left_out: int = Field(description="Sentences that a strict answer lacks.")
     citations: list[CitationForm]
     hits: list[HitForm]
+    score: float | None = Field(description="How likely the documents answer the question, 0 to 1.")
+    signals: dict[str, Any] = Field(description="What the score is made of.")
     model: str
     usage: dict[str, int]
     timings: dict[str, float] = Field(description="Seconds.")
+
+
+class ConversationRow(BaseModel):
+    """A conversation that is kept; `at` is its last turn's time, in seconds since 1970."""
+
+    name: str
+    turns: int
+    at: float
+
+
+class ConversationsForm(BaseModel):
+    """The conversations with this knowledge base, the last used first."""
+
+    conversations: list[ConversationRow]
+
+
+class TurnForm(BaseModel):
+    """A question and its answer; of its hits those are kept that its sources are shown with."""
+
+    id: str
+    at: float
+    answer: AnswerForm
+
+
+class ConversationForm(BaseModel):
+    """A conversation, oldest turn first."""
+
+    name: str
+    turns: list[TurnForm]
+
+
+class DeletedForm(BaseModel):
+    """The conversation that is no more."""
+
+    deleted: str
 
 
 class IndexForm(BaseModel):

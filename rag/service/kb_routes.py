@@ -1,17 +1,17 @@
 """/api/kb: what the knowledge base holds, searches, answers, evaluation."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, Unpack
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 import rag.errors as errors
 from rag.answer import Event, Said
-from rag.search.options import Mode
+from rag.search.options import Mode, SearchKeywords
 from rag.service.desk import Desk, TheDesk
 from rag.service.forms import (
     AnswerForm,
@@ -40,6 +40,9 @@ _EVENTS = (
     "and `token` {text} as the model writes them, `again` {} where what was written before is void, at last `answer`, "
     "which is the checked answer as JSON and takes the place of all tokens, or `error` {error}."
 )
+
+
+ANSWERS = KNOWLEDGE | MODELS | {200: {"description": _EVENTS, "content": {"text/event-stream": {}}}}
 
 
 @router.get("", responses=KNOWLEDGE, summary="What the knowledge base holds")
@@ -87,21 +90,13 @@ def search(desk: TheDesk, body: SearchRequest) -> dict[str, Any]:
 
 @router.post(
     "/ask",
-    responses=KNOWLEDGE
-    | MODELS
-    | {200: {"description": _EVENTS, "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses=ANSWERS,
     summary="Ask",
     response_model=AnswerForm,
 )
 async def ask(desk: TheDesk, request: Request, body: AskRequest) -> Any:
     """Answer a question from the documents. Who hangs up stops the model."""
-    await run_in_threadpool(_refuse_early, desk, body)
-    asked = desk.in_turn(partial(_asked, desk, body))
-    if body.stream:
-        return event_stream(_events(asked), error_event)
-    answer = await outcome(request, asked)
-    assert isinstance(answer, Answer)
-    return answer.to_dict()
+    return await answered(desk, request, body, desk.kb.ask_stream)
 
 
 @router.post("/evaluate", responses=KNOWLEDGE | MODELS, summary="Measure retrieval")
@@ -112,13 +107,33 @@ async def evaluate(desk: TheDesk, request: Request, body: EvaluateRequest) -> Ev
     return scores
 
 
+class AskStream(Protocol):
+    """`KnowledgeBase.ask_stream`, or a conversation's."""
+
+    def __call__(
+        self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]
+    ) -> Generator[Event, None, None]:
+        """What the model says, and at last the Answer."""
+
+
+async def answered(desk: Desk, request: Request, body: AskRequest, ask: AskStream) -> Any:
+    """What a route that asks answers: the events as they come, or the answer alone."""
+    await run_in_threadpool(_refuse_early, desk, body)
+    asked = desk.in_turn(partial(_asked, desk, body, ask))
+    if body.stream:
+        return event_stream(_events(asked), error_event)
+    answer = await outcome(request, asked)
+    assert isinstance(answer, Answer)
+    return answer.to_dict()
+
+
 def _refuse_early(desk: Desk, body: AskRequest) -> None:
     """Raise, before a stream has begun, what can be known of a question that cannot be answered."""
     desk.kb.searcher.selection(desk.kb.options(**body.keywords()))
 
 
-def _asked(desk: Desk, body: AskRequest, put: Put[Event]) -> None:
-    with closing(desk.kb.ask_stream(body.question, strict=body.strict, **body.keywords())) as events:
+def _asked(desk: Desk, body: AskRequest, ask: AskStream, put: Put[Event]) -> None:
+    with closing(ask(body.question, strict=body.strict, **body.keywords())) as events:
         for one in events:
             if isinstance(one, Answer):
                 desk.metrics.answered(one)

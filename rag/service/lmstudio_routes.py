@@ -165,7 +165,7 @@ async def chat(desk: TheDesk, request: Request, body: ChatRequest) -> Any:
 async def vision(desk: TheDesk, request: Request, body: VisionRequest) -> TextReply:
     """What a model that sees images says of one, which must lie in a folder that the service may show."""
     url = await run_in_threadpool(data_url, body.image_path, desk.options.images)
-    model = await run_in_threadpool(vision_model, desk.lm, body.model)
+    model = await run_in_threadpool(vision_model, desk.lm, body.model or desk.settings.vision_model)
     parts = [{"type": "text", "text": body.prompt}, {"type": "image_url", "image_url": {"url": url}}]
     asked = desk.in_turn(_chatting(desk, body, model, [{"role": "user", "content": parts}]))
     return _text(await _reply(request, asked))

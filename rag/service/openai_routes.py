@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import rag.errors as errors
 from rag.answer import Event, Said
-from rag.search.rewrite import standalone
+from rag.conversation import Conversation
 from rag.service.desk import Desk, TheDesk
 from rag.service.forms import CitationForm
 from rag.service.problems import KNOWLEDGE, MODELS, Refused, SafeJson, problem_of
 from rag.service.streams import COMMENT, Notice, Put, Silence, event_stream, outcome
+from rag.sessions import Turn
 from rag.types import Answer, Cut
 from rag.web.sse import DONE, event
 
@@ -187,20 +188,27 @@ def _question(body: CompletionRequest) -> str:
 
 
 def _asked(desk: Desk, body: CompletionRequest, put: Put[Event]) -> None:
-    last = max(at for at, turn in enumerate(body.messages) if turn.role == "user")
-    turns = [
-        {"role": turn.role, "content": turn.words}
-        for turn in body.messages[:last]
-        if turn.role in ("user", "assistant") and turn.words
-    ]
-    question = _question(body)
-    if turns:
-        question = standalone(question, turns, desk.chat, notify=desk.kb.notify)
-    with closing(desk.kb.ask_stream(question)) as events:
+    conversation = Conversation(desk.kb)
+    conversation.turns = _turns(body)
+    with closing(conversation.ask_stream(_question(body))) as events:
         for one in events:
             if isinstance(one, Answer):
                 desk.metrics.answered(one)
             put(one)
+
+
+def _turns(body: CompletionRequest) -> list[Turn]:
+    """The questions before the last one, each with what was answered to it."""
+    turns: list[Turn] = []
+    question, said = "", ""
+    for one in body.messages:
+        if one.role == "user":
+            if question:
+                turns.append(Turn(Answer(question, said, not said, (), (), "")))
+            question, said = one.words, ""
+        elif one.role == "assistant":
+            said = one.words
+    return turns
 
 
 async def _chunks(asked: AsyncGenerator[Event | Notice | Silence, None], *, usage: bool) -> AsyncGenerator[bytes, None]:

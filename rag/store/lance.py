@@ -1,7 +1,9 @@
 """What the store uses of LanceDB, imported without the parts of it that no knowledge base needs.
 
-Most of the second that `import lancedb` takes goes into a client for remote namespaces, hundreds of pydantic models,
-and into embedding functions. Both are imported when they are first used, which searching never does.
+Most of what `import lancedb` takes goes into parts that a local table never uses: a client for remote namespaces, which
+is hundreds of pydantic models, embedding functions, functions that run on a server, and on Python 3.11 the package
+`overrides`, which reads the source of every method of four classes to check that it overrides another. The first three
+are imported when they are first used, which searching never does; what LanceDB's own tests check is not checked again.
 """
 
 import importlib
@@ -12,9 +14,18 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+_NOT_USED = ("lance_namespace_urllib3_client", "lancedb.embeddings", "lancedb.functions")
+_CHECKS: dict[str, dict[str, Any]] = {"overrides": {"override": lambda method: method, "EnforceOverrides": object}}
+_COMPILED = "lancedb._lancedb"  # cannot be imported twice
+
 
 class _Later(type):
     """The type of stand-ins: classes that are imported when they are called, asked for a member, or compared with."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], members: dict[str, Any]) -> "_Later":
+        if bases:
+            raise ImportError(f"{name} is derived from {bases[0]!r}, which was put off")
+        return super().__new__(cls, name, bases, members)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return _real(cls)(*args, **kwargs)
@@ -29,7 +40,10 @@ class _Later(type):
 
 
 def _real(standin: type) -> Any:
-    return getattr(importlib.import_module(standin.__module__), standin.__name__)
+    found = getattr(importlib.import_module(standin.__module__), standin.__name__)
+    if found is standin:
+        raise ImportError(f"{standin.__module__}.{standin.__name__} is used at once, and was put off")
+    return found
 
 
 class _StandIns(ModuleType):
@@ -38,7 +52,9 @@ class _StandIns(ModuleType):
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _Later(name, (), {"__module__": self.__name__})
+        made = _Later(name, (), {"__module__": self.__name__})
+        setattr(self, name, made)
+        return made
 
 
 class _Finder:
@@ -55,7 +71,7 @@ class _Finder:
         return _StandIns(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        pass
+        vars(module).update(_CHECKS.get(module.__name__, {}))
 
 
 @contextmanager
@@ -74,11 +90,38 @@ def _put_off(*packages: str) -> Iterator[None]:
                 delattr(sys.modules[parent], own)
 
 
-with _put_off("lance_namespace_urllib3_client", "lancedb.embeddings"):
-    importlib.import_module("lancedb.remote.table")  # the first search would import it, without stand-ins
-    from lancedb import connect
-    from lancedb.expr import Expr, col, lit
-    from lancedb.index import FTS, BTree, IvfRq
-    from lancedb.query import MatchQuery
+def _import_lancedb(not_used: Sequence[str] = _NOT_USED) -> None:
+    """Import the package without those parts; all of it where another version of it needs one of them at once."""
+    if "lancedb" in sys.modules:
+        return
+    try:
+        with _put_off(*not_used, *_CHECKS):
+            importlib.import_module("lancedb.remote.table")  # a search would import it, and then with the checks
+    except (ImportError, AttributeError, TypeError):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "lancedb" and name != _COMPILED]:
+            del sys.modules[name]
+        importlib.import_module("lancedb")
 
-__all__ = ["FTS", "BTree", "Expr", "IvfRq", "MatchQuery", "col", "connect", "lit"]
+
+_import_lancedb()
+
+from lancedb import Session, background_loop, connect, connect_async  # noqa: E402
+from lancedb.expr import Expr, col, lit  # noqa: E402
+from lancedb.index import FTS, BTree, IvfRq  # noqa: E402
+from lancedb.query import MatchQuery  # noqa: E402
+
+LOOP: Any = background_loop.LOOP  # runs what is asynchronous, in a thread of its own
+
+__all__ = [
+    "FTS",
+    "LOOP",
+    "BTree",
+    "Expr",
+    "IvfRq",
+    "MatchQuery",
+    "Session",
+    "col",
+    "connect",
+    "connect_async",
+    "lit",
+]

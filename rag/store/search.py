@@ -17,7 +17,7 @@ from rag.store.within import best_rows
 from rag.types import Box
 from rag.words import query_terms
 
-_FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
+FIELDS = ["id", "document_id", "revision", "ordinal", "text", "start", "end", "page", "box", "headings"]
 # A word beyond these adds nothing to a ranking and a pasted page as a question must not cost minutes.
 _LONGEST_QUERY = 2000
 _MOST_LANGUAGES = 5  # each adds its own form of every word
@@ -53,16 +53,14 @@ def by_vector(store: Store, vector: Vector, limit: int, within: Selection | None
 
     def run(count: int, narrowing: Expr | None) -> pa.Table:
         query = vector_query(store, vector)
-        if within is None:
-            query = query.refine_factor(max(_REFINE, _LEAST_COMPARED // count))
-        else:  # an index looks into some of its parts only, which may hold nothing of what is selected
-            query = query.bypass_vector_index()
-        return _rows(query, count, narrowing, [*_FIELDS, "_distance"])
+        # An index looks into some of its parts only, which may hold nothing of what is selected.
+        query = query.refine_factor(refined(count)) if within is None else query.bypass_vector_index()
+        return _rows(query, count, narrowing, [*FIELDS, "_distance"])
 
     with store_errors(store.path):
         rows = best_rows(store, run, limit, within)
     cosines = 1 - rows["_distance"].to_numpy()
-    return _found(rows, cosines, cosines)
+    return found_of(rows, cosines, cosines)
 
 
 def by_words(
@@ -78,7 +76,7 @@ def by_words(
     at_once = vector is not None and within is None
 
     def run(count: int, narrowing: Expr | None) -> pa.Table:
-        fields = [*_FIELDS, "_score", *(["vector"] if at_once else [])]
+        fields = [*FIELDS, "_score", *(["vector"] if at_once else [])]
         return _rows(words_query(store, question), count, narrowing, fields)
 
     with store_errors(store.path):
@@ -90,7 +88,7 @@ def by_words(
         if vector is not None:  # of another dimension where a rebuild has come between
             vectors = rows["vector"] if at_once else _vectors(store, rows)
             cosines = vectors.combine_chunks().flatten().to_numpy().reshape(-1, vector.size) @ vector
-    return _found(rows, rows["_score"].to_numpy(), cosines)
+    return found_of(rows, rows["_score"].to_numpy(), cosines)
 
 
 def vector_query(store: Store, vector: Vector) -> Any:
@@ -98,11 +96,22 @@ def vector_query(store: Store, vector: Vector) -> Any:
     return store.chunks_table.search(vector, vector_column_name="vector").distance_type("cosine")
 
 
+def refined(count: int) -> int:
+    """How many times the chunks wanted are compared exactly, of those that an index of the vectors names."""
+    return max(_REFINE, _LEAST_COMPARED // count)
+
+
 def words_query(store: Store, question: str) -> Any:
     """A new query that orders chunks by a question's words, `_score`; None where it has none to search for."""
+    match = words_match(store, question)
+    return store.chunks_table.search(match, query_type="fts") if match else None
+
+
+def words_match(store: Store, question: str) -> MatchQuery | None:
+    """A question's words as the full-text index has them; None where it has none to search for."""
     words = query_terms(question[:_LONGEST_QUERY], store.languages()[:_MOST_LANGUAGES])
     match: Any = MatchQuery  # its generated signature hides which arguments have defaults
-    return store.chunks_table.search(match(words, "words"), query_type="fts") if words else None
+    return match(words, "words") if words else None
 
 
 def chunk_vectors(store: Store, chunk_ids: Sequence[str]) -> dict[str, Vector]:
@@ -158,7 +167,8 @@ def _vectors(store: Store, rows: pa.Table) -> pa.ChunkedArray:
     return table["vector"].take(pa.array([places[key] for key in wanted], pa.int64()))
 
 
-def _found(rows: pa.Table, scores: Scores, cosines: Scores | None) -> list[Found]:
+def found_of(rows: pa.Table, scores: Scores, cosines: Scores | None) -> list[Found]:
+    """The chunks of a table's rows, in their order."""
     return [
         Found(
             **{
@@ -170,7 +180,7 @@ def _found(rows: pa.Table, scores: Scores, cosines: Scores | None) -> list[Found
             similarity=float(cosine) if cosine is not None else None,
         )
         for value, score, cosine in zip(
-            rows.select(_FIELDS).to_pylist(),
+            rows.select(FIELDS).to_pylist(),
             scores,
             cosines if cosines is not None else itertools.repeat(None),
             strict=False,

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 import rag.errors as errors
-from rag.store.lance import FTS, col, connect, lit
+from rag.store.lance import FTS, LOOP, Session, col, connect, connect_async, lit
 from rag.store.schema import (
     DOCUMENTS,
     FORMAT,
@@ -68,9 +69,17 @@ class Store:
     """
 
     def __init__(
-        self, path: Path, db: Any, documents: Any, chunks: Any, roots: Any, version: str | None = None
+        self,
+        path: Path,
+        db: Any,
+        session: Session,
+        documents: Any,
+        chunks: Any,
+        roots: Any,
+        version: str | None = None,
     ) -> None:
         self.path, self.version = path, version
+        self._session = session
         self._db, self.documents_table, self.chunks_table, self.roots_table = db, documents, chunks, roots
         self._known = _Known(0)
         self._made: tuple[int, Origin] | None = None
@@ -129,8 +138,9 @@ class Store:
                 f"There is no knowledge base at {path}. Make one with: ingest PATH --kb {path}"
             )
         with store_errors(path):
-            db = _connected(path)
-            return cls(path, db, db.open_table("documents"), db.open_table("chunks"), db.open_table("roots"), version)
+            db, session = _connected(path)
+            documents, chunks, roots = (db.open_table(name) for name in ("documents", "chunks", "roots"))
+            return cls(path, db, session, documents, chunks, roots, version)
 
     @classmethod
     def create(cls, path: Path, identity: Identity, canaries: Canaries) -> "Store":
@@ -139,17 +149,25 @@ class Store:
             raise errors.KnowledgeBaseError(f"{path} is a file; a knowledge base is a folder.")
         with store_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            db = _connected(path)
+            db, session = _connected(path)
             documents = db.create_table("documents", schema=DOCUMENTS, mode="overwrite")
             roots = db.create_table("roots", schema=ROOTS, mode="overwrite")
             chunks = db.create_table("chunks", schema=chunks_schema(identity, canaries), mode="create")
-        store = cls(path, db, documents, chunks, roots)
+        store = cls(path, db, session, documents, chunks, roots)
         store.index_words()
         return store
 
     def open_table(self, name: str) -> Any:
         """A table of its own to be set to another version."""
         return self._db.open_table(name)
+
+    def asynchronous_chunks(self) -> Any:
+        """What opens the chunks table at its newest version, at which it stays, for asynchronous reading."""
+        return self._asynchronous.open_table("chunks")
+
+    @cached_property
+    def _asynchronous(self) -> Any:
+        return LOOP.run(connect_async(str(self.path), session=self._session))
 
     def documents(self) -> dict[str, DocumentRow]:
         """All documents by id, without their texts. Kept until the table has a new version."""
@@ -237,6 +255,7 @@ def _texts(query: Any) -> dict[str, str]:
     return dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
 
 
-def _connected(path: Path) -> Any:
+def _connected(path: Path) -> tuple[Any, Session]:
     # Interval zero: each read looks for a new version first, so that a service sees what an ingest has just committed.
-    return connect(str(path), read_consistency_interval=timedelta(0))
+    session = Session()  # what is cached of the indexes, for both ways to read
+    return connect(str(path), read_consistency_interval=timedelta(0), session=session), session

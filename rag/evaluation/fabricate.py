@@ -63,7 +63,7 @@ def fabrications(pairs: Sequence[Pair], seed: int = 1) -> Iterator[Fabrication]:
     names = [(pair.document, name) for pair in pairs for name in _names(pair)]
     for number, pair in enumerate(pairs):
         for kind in KINDS:
-            chance = random.Random(f"{seed} {number} {kind}")
+            chance = random.Random(f"{seed} {number} {kind}")  # noqa: S311  a choice, not a secret
             if made := _MAKERS[kind](pair, pairs, names, chance):
                 how, claim, passages = made
                 if claim != pair.claim or passages != pair.passages:
@@ -87,11 +87,12 @@ _MONTHS = (
 
 def _number(pair: Pair, pairs: Sequence[Pair], names: Names, chance: random.Random) -> Made:
     """Another number of the same form, one that the passages do not hold."""
-    counts = _COUNTS[pair.language]
+    counts = _COUNTS.get(pair.language, [])
     months = next((m for m in _MONTHS if re.search(rf"\b(?:{'|'.join(m)})\b", pair.claim)), _MONTHS[0])
     spots: list[tuple[int, int, str]] = [(*m.span(), "digits") for m in _NUMBER.finditer(pair.claim)]
     for how, words in (("word", counts), ("month", months)):
-        spots += [(*m.span(), how) for m in re.finditer(rf"\b(?:{'|'.join(words)})\b", pair.claim)]
+        if words:
+            spots += [(*m.span(), how) for m in re.finditer(rf"\b(?:{'|'.join(words)})\b", pair.claim)]
     if not spots:
         return None
     start, end, how = chance.choice(sorted(spots))
@@ -222,7 +223,7 @@ def _negation(pair: Pair, pairs: Sequence[Pair], names: Names, chance: random.Ra
     """The opposite: a denial put in or taken out, or a word changed for its opposite."""
     found: list[tuple[str, str]] = []
     denied = _DENIED.search(pair.claim)
-    for how, pattern, new in _RULES[pair.language]:
+    for how, pattern, new in _RULES.get(pair.language, []):
         if denied and how in _PUT_IN:
             continue  # two denials make a claim that nobody can read
         changed = re.sub(pattern, new, pair.claim, count=1)

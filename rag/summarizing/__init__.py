@@ -1,0 +1,1 @@
+"""Whole documents in a few sentences, each with its evidence."""
