@@ -14,6 +14,7 @@ from service_fixture import QUESTION, SAYS, RunningService, events, served
 
 import rag.errors as errors
 from rag.service.uploads import LONGEST_NAME, safe_name
+from rag.store.write import write_lock
 
 ASK = "/api/kb/ask"
 DOCUMENTS = "/api/kb/documents"
@@ -184,6 +185,18 @@ def test_one_upload_at_a_time(service: RunningService) -> None:
     assert (busy.status_code, busy.json()["error"]["code"]) == (409, "knowledge_base_busy")
     assert "Retry-After" in busy.headers
     assert not service.desk.ingesting.locked()
+
+
+def test_what_another_process_kept_out_is_read_next(service: RunningService) -> None:
+    """While somebody else writes, a file is kept and said not to be read; the next upload reads it too."""
+    with write_lock(service.desk.kb.path):
+        busy = events(service.http.post(DOCUMENTS, files={"files": ("late.md", b"The late bus goes at nine.")}).text)
+    assert (busy[-1][0], busy[-1][1]["error"]["code"]) == ("error", "knowledge_base_busy")
+    assert not service.desk.ingesting.locked()
+    sent = events(service.http.post(DOCUMENTS, files={"files": ("early.md", b"The early bus goes at six.")}).text)
+    sources = {body["source"] for name, body in sent if name == "file"}
+    assert sources == {"uploads/late.md", "uploads/early.md"}
+    assert service.http.delete(DOCUMENTS, params={"source": "uploads"}).json() == {"removed": 2}
 
 
 @pytest.mark.parametrize(

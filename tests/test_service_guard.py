@@ -13,7 +13,8 @@ import httpx2
 import pytest
 from service_fixture import QUESTION, RunningService, served
 
-TOKEN = "correct horse battery staple"
+TOKEN = "correct horse bättery staple"
+BEARER = {"Authorization": f"Bearer {TOKEN}".encode()}
 SERVE = (sys.executable, "-c", "from rag.cli.app import main; main()", "serve")
 
 
@@ -76,20 +77,19 @@ def test_the_token(guarded: httpx2.Client) -> None:
             reply = guarded.get(path, headers=headers)
             assert (reply.status_code, reply.headers["WWW-Authenticate"]) == (401, "Bearer")
             assert TOKEN not in reply.text
-    with_token = {"Authorization": f"Bearer {TOKEN}", "Host": "docs.example.com"}
+    with_token = {**BEARER, "Host": b"docs.example.com"}
     assert guarded.get("/api/kb", headers=with_token).json()["exists"] is True
 
 
 def test_bodies_are_bounded(guarded: httpx2.Client) -> None:
     """By what is declared and by what comes; uploads may be larger than the rest."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
     long = json.dumps({"question": "x" * 11_000}).encode()
-    assert guarded.post("/api/kb/search", content=long, headers=headers).status_code == 413
+    assert guarded.post("/api/kb/search", content=long, headers=BEARER).status_code == 413
     in_pieces = iter([long[:6000], long[6000:]])
-    reply = guarded.post("/api/kb/search", content=in_pieces, headers=headers)
+    reply = guarded.post("/api/kb/search", content=in_pieces, headers=BEARER)
     assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
     upload = {"files": ("x.md", b"x" * 25_000)}
-    assert guarded.post("/api/kb/documents", files=upload, headers=headers).status_code == 413
+    assert guarded.post("/api/kb/documents", files=upload, headers=BEARER).status_code == 413
 
 
 def test_what_browsers_are_told(service: RunningService) -> None:
@@ -158,7 +158,7 @@ def test_the_command(service: RunningService) -> None:
     address = told["address"].replace("0.0.0.0", "127.0.0.1")
     with httpx2.Client(base_url=address, timeout=60, trust_env=False) as client:
         assert client.get("/api/kb").status_code == 401
-        found = client.get("/api/kb", headers={"Authorization": f"Bearer {TOKEN}"})
+        found = client.get("/api/kb", headers=BEARER)
     assert found.json()["documents"] >= 3
     running.send_signal(signal.SIGINT)
     _, log = running.communicate(timeout=30)

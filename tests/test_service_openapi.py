@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
 from service_fixture import RunningService
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = 6  # of each route, each of them some milliseconds; an upload starts processes
+EXAMPLES = 4  # of each route, each of them some milliseconds; an upload starts processes
 SLOW = ("POST /api/kb/documents",)
 
 

@@ -60,7 +60,7 @@ class TokenDemanded:
             await self._app(scope, receive, send)
             return
         scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        if scheme.casefold() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token):
+        if scheme.casefold() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._token):
             await self._app(scope, receive, send)
             return
         log.warning("refused with 401: %s", "another token" if given else "no token")

@@ -15,6 +15,8 @@ from fastapi.concurrency import run_in_threadpool
 import rag.errors as errors
 from rag.lmstudio.chat import Delta, Message
 from rag.lmstudio.choice import choose
+from rag.lmstudio.http import Connection
+from rag.lmstudio.models import list_models, server_kind
 from rag.lmstudio.schemas import calls_in_text
 from rag.service.desk import Desk, TheDesk
 from rag.service.images import data_url, vision_model
@@ -56,10 +58,11 @@ _STREAMED: dict[int | str, dict[str, Any]] = {
 
 @router.get("/health", summary="Whether the model server answers")
 def health(desk: TheDesk) -> HealthForm:
-    """Its address, and how many models it has; 503 where nothing answers."""
-    host = desk.lm.settings.host
+    """Its address, and how many models it has; 503 where nothing answers, and nothing is started."""
+    host = desk.settings.host
     try:
-        found = desk.lm.models()
+        with Connection(desk.settings) as connection:
+            found = list_models(connection, server_kind(connection))
     except errors.Unauthorized:
         return HealthForm(auth="required", host=host, models=0, loaded=0)
     loaded = sum(len(model.instances) for model in found)
