@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 
 import rag.errors as errors
-from rag.citing.cite import Slice, Verdict, check, relevance
+from rag.citing.cite import Evidence, Slice, Verdict, check, relevance
 from rag.citing.claims import claims, refuses
 from rag.confidence import Confidence, Likely
 from rag.links import unlinked
@@ -21,6 +21,7 @@ from rag.types import Answer, Citation, CitationStatus, Cut, Hit
 
 NOT_IN_DOCUMENTS = "The documents do not answer this."
 NOT_SAID = "The model gave no answer."
+UNSUPPORTED = " [unverified]"  # behind a sentence that claims something, where a marker would be
 
 _NO_ANSWER = "the model found no answer in the passages"
 _UNLIKE = "nothing in the documents resembles the question"
@@ -242,9 +243,8 @@ def checked(
     verdicts = [] if refuses(said) else _verdicts(question, said, passages, cut)
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
-    used = {part.passage for evidence in supports for part in evidence.slices}
     silent = 0.0 if only_begun or (unsaid and not said.strip()) else -1.0
-    heard = max((relevance(question, passages[index]) for index in used), default=silent)
+    heard = max((2 * _speaks_of(question, evidence, passages) - 1 for evidence in supports), default=silent)
     likely = confidence.judged(question, passages, heard)
     if unsaid and not said.strip():
         return replace(_abstained(question, passages, unsaid, likely, cut), text=NOT_SAID)
@@ -273,6 +273,14 @@ def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit]
         hits=tuple(passages),
         model="",
     )
+
+
+def _speaks_of(question: str, evidence: Evidence, passages: Sequence[Hit]) -> float:
+    """How much of what was asked for stands in the sentences that support a claim: `relevance` of these alone."""
+    texts: dict[int, list[str]] = {}
+    for part in evidence.slices:
+        texts.setdefault(part.passage, []).append(passages[part.passage].text[part.start : part.end])
+    return max(relevance(question, replace(passages[at], text=" ".join(words))) for at, words in texts.items())
 
 
 def _verdicts(question: str, said: str, passages: Sequence[Hit], cut: Cut | None) -> list[Verdict]:
@@ -306,12 +314,12 @@ def _marker(
 ) -> str:
     """The ` [n]` behind a sentence, or ` [n][m]`; the same evidence keeps its number.
 
-    Without evidence it is ` [unverified]`, and nothing behind what claims nothing.
+    Without evidence it is UNSUPPORTED, and nothing behind what claims nothing.
     """
     if not verdict.claim.asserts:
         return ""
     if verdict.evidence is None:
-        return " [unverified]"
+        return UNSUPPORTED
     # What fails to support a claim is shown by its nearest piece alone.
     slices = verdict.evidence.slices[: 1 if verdict.status is CitationStatus.UNVERIFIED else None]
     for part in slices:

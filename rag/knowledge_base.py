@@ -105,9 +105,12 @@ class KnowledgeBase:
     def store(self) -> "Store":
         """The tables. Raises KnowledgeBaseMissing, VersionNotFound."""
         from rag.store.tables import Store
+
+        if self.version is None:
+            return Store.open(self.path)
         from rag.store.versions import open_version
 
-        return Store.open(self.path) if self.version is None else open_version(self.path, self.version)
+        return open_version(self.path, self.version)
 
     def made(self) -> "Store":
         """The tables, made empty if there are none, for the embedding model that is set or found."""
