@@ -436,8 +436,10 @@ class KnowledgeBase:
 
     def file_of(self, source: str) -> Path | None:
         """Where a source's file lies on this machine, whether or not it is there; None where the root is not known."""
+        from rag.store.names import UPLOADS
+
         root, _, relative = source.partition("/")
-        folder = self.store.roots().get(root)
+        folder = self.store.roots().get(root, self.path / UPLOADS if root == UPLOADS else None)
         return folder / relative if folder is not None else None
 
     def _with_copies(self, citation: Citation) -> Citation:

@@ -15,6 +15,7 @@ import platformdirs
 from rag.errors import SettingsError
 
 APP = "lmstudio-rag"
+SECRETS = ("api_token", "service_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,11 @@ class Settings:
     vision_model: str | None = None  # that model; None: one that the server tells of
     embed_batch: int = 32  # texts a request; 32 to 64 measured best on LM Studio
     timeout_s: float = 300.0  # one request, with the loading of a model inside it
+    service_token: str | None = None  # what clients of `rag serve` must send; never printed
 
     def __repr__(self) -> str:
         shown = (
-            f"{f.name}={'***' if f.name == 'api_token' and self.api_token else getattr(self, f.name)!r}"
+            f"{f.name}={'***' if f.name in SECRETS and getattr(self, f.name) else getattr(self, f.name)!r}"
             for f in fields(self)
         )
         return f"Settings({', '.join(shown)})"
@@ -80,6 +82,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "vision_model": ("RAG_VISION_MODEL",),
     "embed_batch": ("RAG_EMBED_BATCH",),
     "timeout_s": ("RAG_TIMEOUT_S",),
+    "service_token": ("RAG_SERVICE_TOKEN",),
 }
 
 _SMALLEST = {
