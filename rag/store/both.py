@@ -53,10 +53,10 @@ class Both:
         with store_errors(self._store.path):
             query = self._table.take_row_ids(list(scores)).with_row_id().select([*FIELDS, "vector"])
             rows: pa.Table = LOOP.run(query.to_arrow())
-            # Of another dimension where a rebuild has come between.
-            vectors = rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, self._vector.size)
+            # `flatten` would import all that Arrow computes. Of another dimension where a rebuild has come between.
+            cosines = np.vstack(rows["vector"].to_numpy()) @ self._vector
         fused = np.array([scores[number] for number in rows["_rowid"].to_pylist()])
-        found = found_of(rows, fused, vectors @ self._vector)
+        found = found_of(rows, fused, cosines)
         current = self._store.outlines()
         kept = [
             (chunk, chunk.score)
@@ -72,7 +72,7 @@ def search_both(store: Store, question: str, vector: npt.NDArray[np.float32], li
 
     async def searched() -> tuple[Any, list[pa.Table]]:
         table = await opening
-        near = table.query().nearest_to(vector).column("vector").distance_type("cosine").refine_factor(refined(limit))
+        near = table.query().nearest_to(asked).column("vector").distance_type("cosine").refine_factor(refined(limit))
         searches: list[Awaitable[pa.Table]] = [near.limit(limit).with_row_id().select(["_distance"]).to_arrow()]
         if match is not None:
             worded = table.query().nearest_to_text(match)
@@ -80,6 +80,7 @@ def search_both(store: Store, question: str, vector: npt.NDArray[np.float32], li
         return table, await asyncio.gather(*searches)
 
     with store_errors(store.path):
+        asked = pa.array(vector.tolist(), pa.float32())  # of an array it would import masked arrays
         match, opening = words_match(store, question), store.asynchronous_chunks()
         table, found = LOOP.run(searched())
         near, *worded = found

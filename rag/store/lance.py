@@ -1,9 +1,9 @@
 """What the store uses of LanceDB, imported without the parts of it that no knowledge base needs.
 
-Most of what `import lancedb` takes goes into parts that a local table never uses: a client for remote namespaces, which
-is hundreds of pydantic models, embedding functions, functions that run on a server, and on Python 3.11 the package
-`overrides`, which reads the source of every method of four classes to check that it overrides another. The first three
-are imported when they are first used, which searching never does; what LanceDB's own tests check is not checked again.
+Most of what `import lancedb` takes goes into parts that a search never uses: a client for remote namespaces, which is
+hundreds of pydantic models, embedding functions, functions that run on a server, Arrow's computing and data sets, and
+on Python 3.11 the package `overrides`, which reads every method of four classes to check that it overrides another. The
+others are imported when they are first used; what LanceDB's own tests check is not checked again.
 """
 
 import importlib
@@ -14,7 +14,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-_NOT_USED = ("lance_namespace_urllib3_client", "lancedb.embeddings", "lancedb.functions")
+_NOT_USED = (
+    *("lance_namespace_urllib3_client", "lancedb.embeddings", "lancedb.functions", "lancedb.scannable"),
+    *("pyarrow.compute", "pyarrow.dataset", "pyarrow.fs"),
+)
 _CHECKS: dict[str, dict[str, Any]] = {"overrides": {"override": lambda method: method, "EnforceOverrides": object}}
 _COMPILED = "lancedb._lancedb"  # cannot be imported twice
 
@@ -57,6 +60,15 @@ class _StandIns(ModuleType):
         return made
 
 
+class _Deferred(ModuleType):
+    """What a module of stand-ins becomes for those who have imported it as a whole: all that the real one has."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self.__name__), name)
+
+
 class _Finder:
     def __init__(self, packages: Sequence[str]) -> None:
         self._packages = packages
@@ -84,10 +96,10 @@ def _put_off(*packages: str) -> Iterator[None]:
     finally:
         sys.meta_path.remove(finder)
         for name in [name for name in sys.modules if finder.stands_in(name)]:
-            del sys.modules[name]
-            parent, _, own = name.rpartition(".")
-            if parent in sys.modules:
-                delattr(sys.modules[parent], own)
+            module = sys.modules.pop(name)
+            for own in [own for own in vars(module) if not own.startswith("__")]:
+                delattr(module, own)
+            module.__class__ = _Deferred
 
 
 def _import_lancedb(not_used: Sequence[str] = _NOT_USED) -> None:
