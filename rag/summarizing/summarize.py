@@ -14,6 +14,8 @@ import rag.errors as errors
 from rag.answer import Draft, Said, composed, why_unsaid
 from rag.lmstudio.chat import ChatModel
 from rag.lmstudio.token_scale import stated_tokens
+from rag.orders import without_orders
+from rag.quoting import defused
 from rag.search.naming import Absent, below, named
 from rag.sentences import sentences
 from rag.store.kept import Kept
@@ -225,7 +227,8 @@ class Summarizer:
 
     def _prompt(self, what: str, text: str, count: int) -> str:
         about = f', only what it says about "{self._about}",' if self._about else ""
-        return _PROMPT.format(what=what, text=text, count=count, about=about)
+        # Behind a `>` each line would take more tokens than windows are cut by.
+        return _PROMPT.format(what=what, text=without_orders(defused(text)), count=count, about=defused(about))
 
     def _said(self, prompt: str, count: int, *, shown: bool) -> Generator[Said, None, str]:
         """What the model says in whole sentences; it is stopped behind those that are wanted."""
