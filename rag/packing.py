@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rag.quoting import defused, quoted, quoted_line
+from rag.quoting import defused, quoted, quoted_name
 from rag.sentences import sentences
 from rag.tokens import prompt_count
 from rag.types import Hit
@@ -104,7 +104,7 @@ def _cost(n: int, hit: Hit) -> int:
 
 def _passage(n: int, hit: Hit) -> str:
     place = " > ".join(
-        dict.fromkeys(quoted_line(part, _LONGEST_NAME) for part in (hit.source, hit.title, *hit.headings) if part)
+        dict.fromkeys(quoted_name(part, _LONGEST_NAME) for part in (hit.source, hit.title, *hit.headings) if part)
     )
-    again = ", ".join(dict.fromkeys(quoted_line(p.source) for p in hit.also if p.source != hit.source))
+    again = ", ".join(dict.fromkeys(quoted_name(p.source) for p in hit.also if p.source != hit.source))
     return f"[{n}] ({place}{f'; also in {again}' if again else ''})\n{quoted(hit.text)}"
