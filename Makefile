@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench bench-ingest bench-latency bench-crash eval constraints sample clean
+.PHONY: demo test check bench bench-ingest bench-latency bench-crash bench-service eval constraints sample clean
 
 demo: $(READY)
 	$(BIN)/rag demo
@@ -32,6 +32,10 @@ bench-ingest: $(READY)
 # Searches in 200,000 chunks beside LanceDB's own.
 bench-latency: $(READY)
 	$(BIN)/python -m bench.latency
+
+# 200 users who search and 20 who ask at the same time.
+bench-service: $(READY)
+	$(BIN)/python -m bench.service
 
 bench-crash: $(READY)
 	$(BIN)/python -m bench.crash --kills 100

@@ -10,9 +10,11 @@ from pathlib import Path, PurePosixPath
 
 from ingest.filters import NO_FILTER, Filter, Rules, included, left_out, posix, read_blocks, rules_at
 from rag.errors import SourceNotFound, UsageProblem
+from rag.store.names import UPLOADS
 from rag.store.schema import DocumentRow
 
 WEB, STDIN = "web", "stdin"  # roots of what has no folder: pages by their address, what was piped in
+_NO_FOLDERS = (WEB, STDIN, UPLOADS)
 
 _KNOWLEDGE_BASE = {"chunks.lance", "documents.lance"}  # a folder with these in it is ours
 _LATEST_NS = 2**63 - 1  # a time after the year 2262 does not fit into the store
@@ -127,7 +129,7 @@ def _root_for(folder: Path, known: Mapping[str, Path]) -> Root:
     if name in known and not known[name].exists():
         return Root(name, folder)  # the knowledge base, or the folder, came from elsewhere
     taken, number = name, 2
-    while name in known or name in (WEB, STDIN):
+    while name in known or name in _NO_FOLDERS:
         name, number = f"{taken}-{number}", number + 1
     return Root(name, folder)
 

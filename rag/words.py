@@ -62,6 +62,12 @@ def language_of(text: str) -> str:
     return _told_by(words, STOP_WORDS)
 
 
+def language_name(code: str) -> str:
+    """What a language is called in English, "" for one that is none of ours."""
+    others = {"ja": "japanese", "ko": "korean", "th": "thai", "zh": "chinese"}
+    return (others | _STEMMERS)[code].capitalize() if code and code in others | _STEMMERS else ""
+
+
 def terms(text: str, language: str) -> str:
     """A passage's words in the form that is searched, separated by blanks.
 

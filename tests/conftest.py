@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from engine_fixture import engine
+from service_fixture import RunningService, running_service
 
 from rag.cli.demo import MODELS
 from rag.knowledge_base import KnowledgeBase
@@ -66,3 +67,10 @@ def command_environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
         "RAG_KB": str(tmp_path / "notes.kb"),
         "NO_COLOR": "1",
     }
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """`rag serve` over real HTTP, with a few documents, and models that say what a test tells them to."""
+    with running_service(tmp_path_factory.mktemp("service")) as running:
+        yield running

@@ -112,6 +112,13 @@ def chunk_of(model: str, text: str, finish: str | None = None) -> str:
     return f"data: {json.dumps(body)}\n\n"
 
 
+def completion_of(model: str, text: str, finish: str | None) -> str:
+    """One event of a completion without a template."""
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
+    body = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": model, "choices": [choice]}
+    return f"data: {json.dumps(body)}\n\n"
+
+
 @contextmanager
 def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
     """A running server."""
@@ -160,6 +167,9 @@ def lm_studio(port: int = 0) -> Iterator[FakeLMStudio]:
                 told = f"data: {json.dumps({'model': body['model'], 'choices': [], 'usage': usage})}\n\n"
                 last = [chunk_of(body["model"], "", "stop"), told if used else "", "data: [DONE]\n\n"]
                 self._stream([*pieces, *filter(None, last)])
+            elif self.path == "/v1/completions" and not _missing(state, body["model"]):
+                pieces = [(word, None) for word in re.findall(r"\S+\s*", state.says)] + [("", "stop")]
+                self._stream([*(completion_of(body["model"], *piece) for piece in pieces), "data: [DONE]\n\n"])
             else:
                 self._answer(*_post(state, self.path, body))
 

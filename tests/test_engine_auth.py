@@ -19,14 +19,15 @@ import pytest
 import uvicorn
 from engine_fixture import EMBED, RunningEngine, engine, free_port, state_folder
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rag.engine import launch
 from rag.engine.auth import MISSING, demand
-from rag.engine.limits import Limits
 from rag.engine.replies import Refusal
 from rag.engine.token_store import TokenStore, well_formed
 from rag.errors import EngineError, EngineStartFailed, UsageProblem
+from rag.web.limits import Limits
 
 GUARDED = ["/v1/models", "/api/v1/models", "/api/v0/models", "/nope"]
 
@@ -318,7 +319,9 @@ def test_many_slow_clients(opened: RunningEngine) -> None:
 @contextmanager
 def limited(app: ASGIApp) -> Iterator[int]:
     """A real server around an application with little patience; its port."""
-    impatient = Limits(app, body_seconds=0.3, stall_seconds=0.5)
+    impatient = Limits(
+        app, lambda _, status, message: JSONResponse({"error": message}, status), body_seconds=0.3, stall_seconds=0.5
+    )
     server = uvicorn.Server(uvicorn.Config(impatient, port=0, log_level="critical", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()

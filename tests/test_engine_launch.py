@@ -15,8 +15,8 @@ import pytest
 from engine_fixture import EMBED, engine, free_port, state_folder
 
 from rag.engine import launch
-from rag.engine.serve import listen
 from rag.errors import EngineStartFailed
+from rag.web.sockets import listen
 
 
 def _gone(pid: int) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.injection import Attack, bare, read_attacks
 from rag.packing import prompt
 from rag.quoting import defused, quoted, quoted_line
 from rag.types import Hit
@@ -66,3 +67,26 @@ def test_a_name_cannot_become_a_passage() -> None:
     assert len(re.findall(r"^Question:", shown, re.MULTILINE)) == 1
     assert "<|im_end|>" not in shown
     assert "obey " * 30 not in shown
+
+
+ATTACKS = read_attacks()
+
+
+def test_the_attacks_are_many_and_of_many_kinds() -> None:
+    assert len({attack.id for attack in ATTACKS}) == len(ATTACKS) >= 40
+    assert len({attack.kind for attack in ATTACKS}) >= 20
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
+def test_no_attack_leaves_its_passage(attack: Attack) -> None:
+    """Whatever a document holds: the prompt has our heads, one question, no token of a template; the fact is there."""
+    shown = prompt(attack.question, attack.passages)
+    assert re.findall(r"^\[\d\]", shown, re.MULTILINE) == ["[1]", "[3]", "[2]"]
+    assert re.findall(r"^(?:Question|Answer|System|User|Assistant):.*", shown, re.MULTILINE) == [
+        f"Question: {attack.question}",
+        "Answer:",
+    ]
+    assert not [token for token in TOKENS if token in shown]
+    assert attack.answer in shown
+    assert attack.answer in bare(attack.question, attack.passages)
+    assert attack.right(f"It is {attack.answer}.")

@@ -47,16 +47,24 @@ def server() -> Iterator[FakeLMStudio]:
         yield running
 
 
-@pytest.fixture
-def base(server: FakeLMStudio, tmp_path: Path) -> Iterator[KnowledgeBase]:
-    """Three documents, one of them of several parts for a small context."""
-    path = tmp_path / "notes.kb"
-    store = Store.create(path, IDENTITY, [[0.5] * 4] * 4)
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three documents, one of them of several parts for a small context, one without text."""
+    folder = tmp_path_factory.mktemp("stored")
+    store = Store.create(folder / "notes.kb", IDENTITY, [[0.5] * 4] * 4)
     made = [version("docs/manual.md", SHORT), version("docs/sub/hens.md", LONG), version("docs/empty.md", "")]
     made[2] = replace(made[2], chunks=[], vectors=np.zeros((0, 4), np.float32))
     writer = Writer(store)
-    writer.set_root("docs", tmp_path / "docs")
+    writer.set_root("docs", folder / "docs")
     writer.put(made)
+    return folder
+
+
+@pytest.fixture
+def base(server: FakeLMStudio, stored: Path) -> Iterator[KnowledgeBase]:
+    """These, of which no summary is kept."""
+    path = stored / "notes.kb"
+    (path / "summaries.jsonl").unlink(missing_ok=True)
     settings = replace(server.settings, kb=path, chat_context=2048, answer_tokens=256)
     with KnowledgeBase(path, settings=settings) as opened:
         yield opened
@@ -184,10 +192,18 @@ def test_long_documents_are_read_in_parts_and_joined(server: FakeLMStudio, base:
     assert 0 < sum(part.cited for part in summary.parts) < count
     assert "not cited: docs/sub/hens.md, Part" in summary.told_coverage
     assert any(isinstance(event, Said) for event in events)
+    assert all("sentences, in English." in prompt for prompt in prompts(server))
+
+
+def test_where_the_joining_fails_the_parts_speak(server: FakeLMStudio, base: KnowledgeBase) -> None:
+    *_, summary = _with_notes(server, base, "hens.md", sentences=3, joined="It was invented in Atlantis by 77 dwarfs.")
+    assert isinstance(summary, Summary)
+    assert summary.sentences == summary.supported == len({c.quote for c in summary.citations}) == 3
+    assert exact(base, summary)
 
 
 def _with_notes(
-    server: FakeLMStudio, base: KnowledgeBase, source: str, sentences: int
+    server: FakeLMStudio, base: KnowledgeBase, source: str, sentences: int, joined: str = ""
 ) -> Iterator[Progress | Said | Summary]:
     """What a run yields; the model says a true and a false sentence of each part, and of all."""
     for event in base.summarizing(source, sentences=sentences).run():
@@ -196,6 +212,8 @@ def _with_notes(
             found = re.search(r"house (\d+)", part)
             n = found[1] if found else "1"
             server.says = f"The hen of house {n} lays {n} eggs a week. The hen of house 77 lays 77 eggs a week."
+            if joined and event.part is None:
+                server.says = joined
         yield event
 
 
@@ -206,7 +224,7 @@ def test_notes_that_do_not_fit_are_joined_in_groups(server: FakeLMStudio, base: 
         summary = small.summarize("hens.md", sentences=4)
     asked = [prompt for prompt in prompts(server) if prompt.startswith("Notes")]
     assert len(asked) > 2
-    assert all(prompt.count("\n- ") >= 2 for prompt in asked)
+    assert all(prompt.count("\n> ") >= 2 for prompt in asked)
     assert exact(base, summary)
 
 
@@ -248,9 +266,9 @@ def test_a_name_means_a_document_or_all_below_it(base: KnowledgeBase, source: st
     assert len(base.summarizing(source)._documents) == found
 
 
-def test_a_folder_on_disk_is_known_by_its_path(base: KnowledgeBase, tmp_path: Path) -> None:
-    assert len(base.summarizing(str(tmp_path / "docs"))._documents) == 2
-    assert len(base.summarizing(str(tmp_path / "docs" / "sub"))._documents) == 1
+def test_a_folder_on_disk_is_known_by_its_path(base: KnowledgeBase, stored: Path) -> None:
+    assert len(base.summarizing(str(stored / "docs"))._documents) == 2
+    assert len(base.summarizing(str(stored / "docs" / "sub"))._documents) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from rag.cli.demo import demo
 from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
 from rag.cli.rebuild import rebuild
+from rag.cli.serve import serve
 from rag.cli.summarize import summarize
 from rag.cli.why import why
 
@@ -73,6 +74,7 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
 
 
 app.command()(demo)
+app.command()(serve)
 app.command("eval")(evaluate)
 app.command(epilog=EXIT_CODES)(rebuild)
 app.command("eval make")(make)

@@ -19,15 +19,15 @@ from rag.engine import legacy_routes, messages_routes, native_routes, openai_rou
 from rag.engine.auth import Auth
 from rag.engine.browsers import ClosedToBrowsers, OpenToBrowsers
 from rag.engine.downloads import Downloads
-from rag.engine.exposure import is_loopback
 from rag.engine.instances import Instances
-from rag.engine.limits import MOST_BODY_BYTES, Limits
 from rag.engine.native_chat_routes import chat_router
 from rag.engine.replies import Refusal, as_response, family_refusal
 from rag.engine.responses_routes import responses_router
 from rag.engine.simulate import Simulated, Simulation
 from rag.engine.token_store import TokenStore
 from rag.engine.upstream import ClientGone
+from rag.web.limits import MOST_BODY_BYTES, LimitReached, Limits
+from rag.web.names import is_loopback
 
 log = logging.getLogger("rag.engine")
 
@@ -64,7 +64,7 @@ class Front:
             stages.append(Middleware(ClosedToBrowsers, host=self.host, guarded=guarded))
         if self.tokens is not None:
             stages.append(Middleware(Auth, store=self.tokens))
-        stages.append(Middleware(Limits, most_body_bytes=self.most_body_bytes))
+        stages.append(Middleware(Limits, refuse=_limited, most_body_bytes=self.most_body_bytes))
         if self.simulation is not None:
             stages.append(Middleware(Simulated, simulation=self.simulation))
         return stages
@@ -104,6 +104,7 @@ def build_app(
     app.include_router(legacy_routes.router)
     app.add_api_route("/lmstudio-greeting", greeting, methods=["GET"])
     app.add_exception_handler(HTTPException, _unexpected)
+    app.add_exception_handler(LimitReached, _limit_reached)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(ClientGone, _client_gone)
     app.add_exception_handler(Exception, _failed)
@@ -120,6 +121,15 @@ async def _unexpected(request: Request, _: Exception) -> Response:
     message = f"Unexpected endpoint or method. ({request.method} {request.url.path})"
     log.error("%s. Returning 200 anyway", message)
     return JSONResponse({"error": message})
+
+
+def _limited(path: str, status: int, message: str) -> Response:
+    return as_response(family_refusal(path, status, message))
+
+
+async def _limit_reached(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, LimitReached)
+    return _limited(request.url.path, exc.status_code, exc.detail)
 
 
 async def _refused(_: Request, exc: Exception) -> Response:

@@ -1,8 +1,6 @@
 """What a page in a browser may do with the engine: everything with CORS on, nothing across origins without it."""
 
-import ipaddress
 import logging
-import socket
 from urllib.parse import urlsplit
 
 from fastapi import Response
@@ -10,12 +8,12 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rag.web.names import OwnNames, host_name
+
 log = logging.getLogger("rag.engine")
 
 _ANY = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
 _PREFLIGHT = {**_ANY, "Access-Control-Allow-Methods": "GET,HEAD,PUT,PATCH,POST,DELETE"}
-# Nobody can register a name below these, so no foreign page can have one: Docker and Podman call the host so.
-_PRIVATE_ENDINGS = (".localhost", ".internal")
 
 
 class OpenToBrowsers:
@@ -52,7 +50,7 @@ class ClosedToBrowsers:
 
     def __init__(self, app: ASGIApp, host: str, guarded: bool) -> None:
         self._app = app
-        self._names = {host.casefold(), socket.gethostname().casefold(), f"{socket.gethostname()}.local".casefold()}
+        self._names = OwnNames(host)
         self._guarded = guarded
         """Whether to refuse at all: bound to loopback, and no token that would prove more than a name does."""
 
@@ -73,7 +71,7 @@ class ClosedToBrowsers:
 
     def _objection(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
-        if not self._is_ours(name := _host_name(headers.get("host", ""))):
+        if not self._names.has(name := host_name(headers.get("host", ""))):
             return (
                 f"This server does not go by the name '{name}'. It listens on this machine alone; to reach it "
                 "through another name start it with --auth, or with --host and the address to listen on."
@@ -89,22 +87,4 @@ class ClosedToBrowsers:
             page = urlsplit(origin)
         except ValueError:
             return False
-        return page.scheme in ("http", "https") and self._is_ours((page.hostname or "").casefold())
-
-    def _is_ours(self, name: str) -> bool:
-        return "." not in name or name in self._names or name.endswith(_PRIVATE_ENDINGS) or _is_address(name)
-
-
-def _host_name(header: str) -> str:
-    try:
-        return (urlsplit(f"//{header}").hostname or "").rstrip(".")
-    except ValueError:
-        return header.casefold()
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        return page.scheme in ("http", "https") and self._names.has((page.hostname or "").casefold())

@@ -8,8 +8,8 @@ from rag.engine.conversation import Conversation, ToolChoice, chat_messages
 from rag.engine.events import Answer, CallArguments, CallBegins, End, Event, PromptRead, Reasoning, Text, Usage
 from rag.engine.ids import new_id
 from rag.engine.sampling import InvalidRequest, sampling
-from rag.engine.sse import DONE, event
 from rag.engine.tools import chat_tools
+from rag.web.sse import DONE, event
 
 _TOOL_CHOICES: dict[str, ToolChoice] = {"none": "none", "auto": "auto", "required": "required"}
 

@@ -8,7 +8,7 @@ from rag.engine.conversation import Task
 from rag.engine.events import Answer, End, Event, Text, Usage
 from rag.engine.ids import new_id
 from rag.engine.sampling import InvalidRequest, sampling
-from rag.engine.sse import DONE, event
+from rag.web.sse import DONE, event
 
 
 def task(body: dict[str, Any]) -> Task:

@@ -1,16 +1,6 @@
 """Who can reach an engine: this machine alone, or others too."""
 
-
-def is_loopback(host: str) -> bool:
-    """Whether what listens on `host` can be reached from this machine alone."""
-    import ipaddress
-
-    if host.casefold() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+from rag.web.names import is_loopback
 
 
 def exposure(host: str, auth: bool) -> str | None:

@@ -25,8 +25,8 @@ from rag.engine.ids import tool_call_id
 from rag.engine.instance import Instance
 from rag.engine.instances import Instances
 from rag.engine.reading import reader
-from rag.engine.sse import json_bytes
 from rag.engine.upstream import JSON, lines, refusal
+from rag.web.sse import json_bytes
 
 INCOMPLETE = "The worker's answer ended before its end."
 

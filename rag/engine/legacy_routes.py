@@ -23,8 +23,8 @@ from rag.engine.instances import Instances
 from rag.engine.library import Model
 from rag.engine.native_routes import instances_of
 from rag.engine.replies import json_object, openai_fault, text_refusal
-from rag.engine.sse import DONE, error_event, event
 from rag.engine.upstream import unless_client_leaves
+from rag.web.sse import DONE, error_event, event
 
 router = APIRouter(prefix="/api/v0")
 

@@ -16,8 +16,8 @@ from rag.engine.messages_input import conversation
 from rag.engine.messages_stream import MessageEvents, message
 from rag.engine.replies import CONTEXT_OVERFLOW, Refusal, json_object
 from rag.engine.sampling import InvalidRequest
-from rag.engine.sse import event, json_bytes
 from rag.engine.upstream import unless_client_leaves
+from rag.web.sse import event, json_bytes
 
 router = APIRouter(prefix="/v1")
 

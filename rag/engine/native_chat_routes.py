@@ -14,8 +14,8 @@ from rag.engine.native_chat import NativeChat, Told
 from rag.engine.native_chat_request import KEYS, read_request
 from rag.engine.replies import Refusal
 from rag.engine.responses_store import ResponseStore
-from rag.engine.sse import event
 from rag.engine.upstream import unless_client_leaves
+from rag.web.sse import event
 
 log = logging.getLogger("rag.engine")
 

@@ -17,8 +17,8 @@ from rag.engine.instance import Instance
 from rag.engine.instances import Instances
 from rag.engine.replies import CONTEXT_OVERFLOW, json_object, openai_fault, text_refusal
 from rag.engine.sampling import InvalidRequest
-from rag.engine.sse import error_event, json_bytes
 from rag.engine.upstream import unless_client_leaves
+from rag.web.sse import error_event, json_bytes
 
 router = APIRouter(prefix="/v1")
 

@@ -18,8 +18,8 @@ from rag.engine.responses_input import as_message, conversation, messages
 from rag.engine.responses_store import ResponseStore
 from rag.engine.responses_stream import ResponseEvents
 from rag.engine.sampling import InvalidRequest
-from rag.engine.sse import event, json_bytes
 from rag.engine.upstream import unless_client_leaves
+from rag.web.sse import event, json_bytes
 
 
 def responses_router() -> APIRouter:

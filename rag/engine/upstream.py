@@ -8,7 +8,7 @@ import httpx2
 from fastapi import Request
 
 from rag.engine.faults import WorkerRefused
-from rag.engine.sse import json_bytes
+from rag.web.sse import json_bytes
 
 T = TypeVar("T")
 

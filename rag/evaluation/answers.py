@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from rag.answer import UNSUPPORTED
 from rag.citing.claims import claims
 from rag.evaluation.metrics import Range, auroc, auroc_interval, ratio_interval
 from rag.evaluation.wording import exact_match, holds_gold, word_f1
 from rag.types import CitationStatus
 
-UNSUPPORTED = " [unverified]"  # behind a sentence without evidence, as rag.answer has it
 END = 2**53  # of a gold range that is a whole document, where a set knows no more than that
 
 # In the order in which they are shown. All but `refused` are better where they are higher.

@@ -69,7 +69,7 @@ def fit(given: Sequence[tuple[Signals, bool]], confidence: Confidence) -> Fit:
     rows = np.array([[1.0, s.similarity or 0.0, s.stated, s.heard] for s, _ in known])
     answerable = np.array([yes for _, yes in known], float)
     prior = np.array(list(asdict(confidence.weights).values()))
-    folds, silent = _folds(answerable), rows[:, 3] < 0
+    folds, silent = _folds(answerable), rows[:, 3] <= -1
     held = np.zeros(len(rows))
     for fold in range(_FOLDS):
         rest = folds != fold

@@ -134,6 +134,52 @@ class ChatModel:
         with self._resident.busy() as loaded:
             yield from _after(said, self._begun(loaded, body))
 
+    def complete(
+        self, prompt: str, *, max_tokens: int, temperature: float | None = None
+    ) -> Generator[Delta, None, None]:
+        """What the model writes on after a text, which no template is put around, in pieces. Raises as `stream` does.
+
+        A model that is lost before its first word is loaded again, once.
+        """
+        body: dict[str, Any] = {
+            "prompt": prompt,
+            "max_tokens": max_tokens,
+            "temperature": self._settings.temperature if temperature is None else temperature,
+        }
+        with (
+            self._resident.busy(),
+            closing(self._resident.using(lambda loaded: self._completing(loaded, body))) as said,
+        ):
+            yield from said
+
+    def _completing(self, model: LoadedModel, body: dict[str, Any]) -> Generator[Delta, None, None]:
+        """Start the request, and wait for no chunk: a server that streams no completions sends an error at once."""
+        connection = self._resident.connection
+        self.requests += 1
+        with connection.translated_openai():
+            stream = connection.openai.completions.create(
+                model=model.instance_id,
+                stream=True,
+                stream_options={"include_usage": True},
+                extra_body=self._resident.request_fields,
+                **cast("Any", body),
+            )
+        return self._completed(stream)
+
+    def _completed(self, stream: Any) -> Generator[Delta, None, None]:
+        finish: str | None = None
+        usage: dict[str, int] = {}
+        with self._resident.connection.translated_openai(), closing(stream):
+            for chunk in stream:
+                usage = _counted(chunk) or usage
+                for choice in chunk.choices or ():
+                    finish = choice.finish_reason or finish
+                    if choice.text:
+                        yield Delta(text=choice.text)
+        if finish is None:
+            raise errors.BadReply(f"{self.model.key} ended a completion without a reason.")
+        yield Delta(finish_reason=finish, usage=usage)
+
     def _learn(self, body: dict[str, Any], usage: Mapping[str, int]) -> None:
         """Learn what a prompt of plain text has cost."""
         contents = [message.get("content") for message in body["messages"]]
@@ -166,9 +212,7 @@ class ChatModel:
         silent = True
         with self._resident.connection.translated_openai(), closing(stream):
             for chunk in _chained(first, rest):
-                if chunk.usage is not None:
-                    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-                    usage = {name: getattr(chunk.usage, name) for name in names}
+                usage = _counted(chunk) or usage
                 for choice in chunk.choices or ():
                     finish = choice.finish_reason or finish
                     delta = choice.delta
@@ -188,6 +232,12 @@ class ChatModel:
             usage=usage,
             tool_calls=tuple(ToolCall(**call) for _, call in sorted(calls.items())),
         )
+
+
+def _counted(chunk: Any) -> dict[str, int]:
+    """The tokens that a chunk counts, if it does."""
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return {} if chunk.usage is None else {name: getattr(chunk.usage, name) for name in names}
 
 
 def _collect(calls: dict[int, dict[str, str]], pieces: Sequence[Any]) -> None:

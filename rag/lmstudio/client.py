@@ -1,7 +1,7 @@
 """LMStudio: a model server and its models, for Python users of its REST interface."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,9 @@ from rag.tokens import count, prompt_count
 if TYPE_CHECKING:
     from rag.lmstudio.embeddings import Embedder, FloatMatrix
     from rag.lmstudio.schemas import Form
+
+
+_IMAGE_TOKENS = 1500  # a large picture, to models of several families
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,7 @@ class LMStudio:
             raise errors.BadReply(f"The answer was cut at {max_tokens} tokens, before its form was complete.")
         return Reply(
             text=text,
-            model=self._chat(model).model.key,
+            model=self.chat_model(model).model.key,
             reasoning=reasoning,
             finish_reason=last.finish_reason,
             usage=last.usage,
@@ -245,9 +248,21 @@ class LMStudio:
         model: str | None = None,
         max_tokens: int = 1024,
         temperature: float | None = None,
-    ) -> Iterator[Delta]:
-        """The model's answer in pieces, as it comes; the last has the reason why it ended."""
-        yield from self._stream(prompt, model, max_tokens, temperature, None)
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Generator[Delta, None, None]:
+        """The model's answer in pieces, as it comes; the last has the reason why it ended.
+
+        `tools`, in OpenAI's form, are what it may ask for; the last piece has the calls, which nobody makes here.
+        """
+        yield from self._stream(prompt, model, max_tokens, temperature, None, tools)
+
+    def complete_stream(
+        self, prompt: str, *, model: str | None = None, max_tokens: int = 1024, temperature: float | None = None
+    ) -> Generator[Delta, None, None]:
+        """What the model writes on after a text, without its template, in pieces."""
+        chat = self.chat_model(model)
+        chat.reserve(_estimated(_messages(prompt)) + max_tokens)
+        yield from chat.complete(prompt, max_tokens=max_tokens, temperature=temperature)
 
     def act(
         self,
@@ -269,7 +284,7 @@ class LMStudio:
         """
         from rag.lmstudio.schemas import tool_of
 
-        messages, chat = _messages(prompt), self._chat(model)
+        messages, chat = _messages(prompt), self.chat_model(model)
         offered = [tool_of(function) for function in tools]
         chat.reserve(_estimated(messages) + sum(count(str(tool.offer)) for tool in offered) + 2 * max_tokens)
         return act(
@@ -305,7 +320,7 @@ class LMStudio:
 
         Servers have no endpoint for it: this costs one request that reads the text and writes one token.
         """
-        chat = self._chat(model)
+        chat = self.chat_model(model)
         body: dict[str, Any] = {"model": chat.model.instance_id, "max_tokens": 1, "temperature": 0}
         if isinstance(text, str):
             chat.reserve(_estimated(_messages(text)) + 1)
@@ -318,7 +333,8 @@ class LMStudio:
             raise errors.BadReply(f"{self.connection.base} does not count tokens: {str(reply)[:200]}")
         return int(usage["prompt_tokens"])
 
-    def _chat(self, model: str | None) -> ChatModel:
+    def chat_model(self, model: str | None = None) -> ChatModel:
+        """What answers by that model; without a name by the one that is set, loaded, or on disk."""
         if model not in self._chats:
             self._chats[model] = ChatModel(self.settings, model, self.notify)
         return self._chats[model]
@@ -330,10 +346,13 @@ class LMStudio:
         max_tokens: int,
         temperature: float | None,
         response_format: dict[str, Any] | None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Iterator[Delta]:
-        messages, chat = _messages(prompt), self._chat(model)
-        chat.reserve(_estimated(messages) + max_tokens)
-        return chat.stream(messages, max_tokens=max_tokens, temperature=temperature, response_format=response_format)
+        messages, chat = _messages(prompt), self.chat_model(model)
+        chat.reserve(_estimated(messages) + sum(count(str(tool)) for tool in tools) + max_tokens)
+        return chat.stream(
+            messages, max_tokens=max_tokens, temperature=temperature, response_format=response_format, tools=tools
+        )
 
 
 def _messages(prompt: str | Sequence[Message]) -> Sequence[Message]:
@@ -342,6 +361,11 @@ def _messages(prompt: str | Sequence[Message]) -> Sequence[Message]:
 
 def _estimated(messages: Sequence[Message]) -> int:
     """An upper estimate of what messages cost in a chat model's tokens."""
-    return sum(
-        round(prompt_count(str(message.get("content") or "")) * UNKNOWN_RATIO) + TEMPLATE_TOKENS for message in messages
-    )
+    return sum(round(_content_cost(message) * UNKNOWN_RATIO) + TEMPLATE_TOKENS for message in messages)
+
+
+def _content_cost(message: Message) -> int:
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return prompt_count(content)
+    return sum(_IMAGE_TOKENS if part.get("type") == "image_url" else prompt_count(str(part)) for part in content)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from rag.types import Chunk
 
+UPLOADS = "uploads"  # the root of what was uploaded, and the folder in the knowledge base that keeps it
+
 
 def digest(*parts: str) -> str:
     """A short stable name for a sequence of texts; a separator keeps ("ab", "c") and ("a", "bc") apart."""

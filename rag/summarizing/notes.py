@@ -1,19 +1,21 @@
 """Sentences about documents, and where the documents say so: pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 from rag.citing.cite import Verdict, check, relevance
 from rag.citing.claims import Claim, claims, refuses
 from rag.citing.evidence import overlap, read
-from rag.summarizing.windows import Window
+from rag.quoting import quoted_line
+from rag.summarizing.windows import Window, bare
 from rag.tokens import prompt_count
 from rag.types import CitationStatus, Hit
 
 _LOOKED_AT = 8  # passages that hold most of a sentence's words; the others are not worth the time
 _LEAST_RELEVANCE = 0.25  # as with answers
 _LONGEST = 300  # characters of a note as it is read again
+_QUOTING = re.compile(r"^[ \t]*>[ \t]?", re.MULTILINE)
 _LEAD = re.compile(r"\A\W*(?:sure|certainly|here (?:is|are)|here's|this is|summary)\b[^.:\n]{0,80}:\W*", re.IGNORECASE)
 
 
@@ -27,7 +29,7 @@ class Note:
     @property
     def line(self) -> str:
         """How a model reads it."""
-        return f"- {self.text[:_LONGEST]}"
+        return f"> {quoted_line(self.text, _LONGEST)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,13 @@ class Checked:
         return Checked((*self.verdicts, *moved), (*self.passages, *other.passages))
 
 
-def statements(said: str) -> list[Claim]:
-    """What a summary claims: its sentences without a heading, a marker or a refusal among them."""
-    return [
-        replace(claim, marked=()) for claim in claims(_LEAD.sub("", said)) if claim.asserts and not refuses(claim.text)
-    ]
+def checked(said: str, windows: Sequence[Window], most: int, about: str = "") -> Checked:
+    """The first `most` statements of what was said, each with its evidence in these windows.
 
-
-def checked(found: Sequence[Claim], windows: Iterable[Window], about: str = "") -> Checked:
-    """Look for the evidence of each sentence in all of the windows; what has nothing to do with `about` is left out."""
+    What has nothing to do with `about` is left out.
+    """
     passages = tuple(passage for window in windows for passage in window.passages)
+    found = _statements(said, frozenset().union(*(window.names for window in windows)))[:most]
     # Passage by passage, for each is taken apart only once that way, however many there are.
     held = [[overlap(claim.text, reading) for claim in found] for reading in map(read, passages)]
     verdicts = []
@@ -69,6 +68,15 @@ def checked(found: Sequence[Claim], windows: Iterable[Window], about: str = "") 
         if not about or _speaks_of(about, verdict, passages):
             verdicts.append(verdict)
     return Checked(tuple(verdicts), passages)
+
+
+def _statements(said: str, names: Set[str]) -> list[Claim]:
+    """The sentences that claim something, each once, without markers; one that repeats a name or a heading does not."""
+    found: dict[str, Claim] = {}
+    for claim in claims(_LEAD.sub("", _QUOTING.sub("", said))):
+        if claim.asserts and not refuses(claim.text) and bare(claim.text) not in names:
+            found.setdefault(bare(claim.text), replace(claim, marked=()))
+    return list(found.values())
 
 
 def fitting(notes: Sequence[Note], room: int) -> Iterator[list[Note]]:

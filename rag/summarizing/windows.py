@@ -9,6 +9,7 @@ from math import ceil
 from typing import Any
 
 from rag.packing import packed, question_cost
+from rag.quoting import quoted, quoted_line
 from rag.store.schema import DocumentRow
 from rag.tokens import prompt_count
 from rag.types import Hit, enclosing
@@ -25,20 +26,30 @@ class Window:
 
     @property
     def text(self) -> str:
-        """What a model reads: the passages, their headings above them where these change."""
+        """What a model reads: the passages, their headings above them where these change and do not stand in them."""
         lines: list[str] = []
         above: tuple[str, ...] = ()
         for passage in self.passages:
-            if passage.headings != above and passage.headings:
-                lines.append(f"({' > '.join(passage.headings)})")
+            if passage.headings != above and passage.headings and passage.headings[-1] not in passage.text:
+                lines.append(f"({quoted_line(' > '.join(passage.headings))})")
             above = passage.headings
-            lines.append(passage.text)
+            lines.append(quoted(passage.text))
         return "\n".join(lines)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Its titles and headings, as `bare` makes them: what repeats them says nothing."""
+        return frozenset(bare(name) for one in self.passages for name in (one.title, *one.headings))
 
     def halves(self) -> "tuple[Window, Window]":
         """A window of several passages as two."""
         middle = len(self.passages) // 2
         return Window(self.passages[:middle]), Window(self.passages[middle:])
+
+
+def bare(text: str) -> str:
+    """A text without what may stand around it as a heading: numbers, signs, case."""
+    return text.strip(" #*_.:-0123456789").casefold()
 
 
 def passages(row: DocumentRow, text: str, chunks: Sequence[Mapping[str, Any]]) -> list[Hit]:

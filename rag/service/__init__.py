@@ -1,0 +1,1 @@
+"""Questions, documents and models over HTTP: `rag serve`."""

@@ -1,0 +1,77 @@
+"""What all requests share: the knowledge base, the model server, who may ask now, who ingests, and the figures."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+
+from rag.knowledge_base import KnowledgeBase
+from rag.lmstudio.client import LMStudio
+from rag.service.metrics import Metrics
+from rag.service.options import ServiceOptions
+from rag.service.problems import Refused
+from rag.service.streams import Notice, Put, Silence, Threads, tell
+from rag.settings import Settings
+
+T = TypeVar("T")
+
+
+class Desk:
+    """One knowledge base and one model server, for all requests."""
+
+    def __init__(self, settings: Settings, options: ServiceOptions) -> None:
+        self.options = options
+        self.settings = settings
+        self.kb = KnowledgeBase(settings=settings, notify=tell)
+        self.lm = LMStudio(settings=settings, notify=tell)
+        self.chat = self.kb.chat_model  # made here, not by the first two threads that want it
+        self.threads = Threads()
+        self.metrics = Metrics()
+        self.ingesting = threading.Lock()
+        self._free = asyncio.Semaphore(options.asks_at_once)
+        self._waiting = 0
+
+    def _refuse_if_full(self) -> None:
+        if self._waiting >= self.options.asks_waiting:
+            message = f"{self._waiting} questions are waiting already. Ask again in a moment."
+            raise Refused(503, message, "too_many_questions", {"Retry-After": "10"})
+
+    def in_turn(self, work: Callable[[Put[T]], None]) -> AsyncGenerator[T | Notice | Silence, None]:
+        """What `work` puts, as soon as it has its turn among what asks a model; notices tell of the waiting.
+
+        Raises Refused, a 503, where so many wait that another one would wait too long.
+        """
+        self._refuse_if_full()
+        return self._in_turn(work)
+
+    async def _in_turn(self, work: Callable[[Put[T]], None]) -> AsyncGenerator[T | Notice | Silence, None]:
+        self._waiting += 1
+        self.metrics.waiting.set(self._waiting)
+        try:
+            if self._free.locked():
+                yield Notice(f"Waiting for {self.options.asks_at_once + self._waiting - 1} other questions.")
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+            self.metrics.waiting.set(self._waiting)
+        # The turn ends with the work, which may go on for a moment after its client has gone.
+        async with aclosing(self.threads.run(work, ended=self._free.release)) as items:
+            async for item in items:
+                yield item
+
+    def close(self) -> None:
+        """End what runs, and let go of the connections."""
+        self.threads.end()
+        self.kb.close()
+        self.lm.close()
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+TheDesk = Annotated[Desk, Depends(_desk)]
