@@ -111,7 +111,7 @@ def test_who_hangs_up_stops_the_model(service: RunningService, streamed: bool) -
             with pytest.raises(httpx2.ReadTimeout):
                 client.post(ASK, json=body, timeout=0.5)
             assert service.lm.waiting.wait(20)
-    while any(not stop.is_set() for stop in list(service.desk.threads.running.values())):
+    while any(not work.stop.is_set() for work in list(service.desk.threads.running.values())):
         pass  # until the service has heard of it
     go_on.set()
     assert service.lm.broken_off.wait(20)

@@ -64,6 +64,7 @@ def build_app(settings: Settings, options: ServiceOptions) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        desk.end()
         await run_in_threadpool(desk.close)
 
     guard = Middleware(TokenDemanded, token=options.token) if options.token else None
