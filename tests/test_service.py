@@ -153,6 +153,18 @@ def test_only_so_many_questions_wait(service: RunningService) -> None:
     assert refused.json()["error"]["code"] == "too_many_questions"
 
 
+def test_a_search_that_asks_the_model_waits_as_questions_do(service: RunningService) -> None:
+    with (
+        served(service.desk.settings, asks_waiting=0) as (url, _),
+        httpx2.Client(base_url=url, timeout=60, trust_env=False) as client,
+    ):
+        status = [
+            client.post("/api/kb/search", json={"question": QUESTION, **how}).status_code
+            for how in ({}, {"rerank": "llm"}, {"expand": "parts"}, {"expand": "off"})
+        ]
+    assert status == [200, 503, 503, 200]
+
+
 def test_documents_in_and_out(service: RunningService) -> None:
     """Uploaded, found, replaced, listed, removed: the file comes and goes with its document."""
     note = b"# Gate\n\nThe gate code is 4711 on weekdays.\n"
