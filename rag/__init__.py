@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rag.conversation import Conversation as Conversation
     from rag.errors import RagError as RagError
+    from rag.formed_answer import FormedAnswer as FormedAnswer
     from rag.knowledge_base import KnowledgeBase as KnowledgeBase
     from rag.lmstudio.client import LMStudio as LMStudio
     from rag.settings import Settings as Settings
@@ -27,6 +28,7 @@ _HOMES = {
     "Citation": "rag.types",
     "CitationStatus": "rag.types",
     "Conversation": "rag.conversation",
+    "FormedAnswer": "rag.formed_answer",
     "Hit": "rag.types",
     "KnowledgeBase": "rag.knowledge_base",
     "LMStudio": "rag.lmstudio.client",

@@ -2,22 +2,23 @@
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import rag.errors as errors
-from rag.citing.cite import Evidence, Slice, Verdict, check, relevance
+from rag.citing.cite import Evidence, Slice, Verdict, check, cited, relevance
 from rag.citing.claims import claims, refuses
 from rag.confidence import Confidence, Likely
 from rag.links import unlinked
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
-from rag.packing import LEAST_PASSAGE, cost, packed, prompt, question_cost
+from rag.packing import ANSWERING, LEAST_PASSAGE, cost, packed, prompt, question_cost
 from rag.talk import MOST_TOKENS, Talk, in_conversation
 from rag.thinking import Thoughts
-from rag.types import Answer, Citation, CitationStatus, Cut, Hit
+from rag.types import Answer, Citation, CitationStatus, Cut, Hit, Step
 
 NOT_IN_DOCUMENTS = "The documents do not answer this."
 NOT_SAID = "The model gave no answer."
@@ -49,7 +50,7 @@ class Said:
     reasoning: str = ""
 
 
-Event = Said | Answer
+Event = Said | Step | Answer
 
 
 @dataclass(slots=True)
@@ -116,12 +117,12 @@ def answer_stream(
         yield finish(_abstained(question, hits, _UNLIKE, hopeless or confidence.judged(question, hits)))
         return
     wordings = [question] if talk is None else _wordings(talk, hits, model, answer_tokens)
-    answer_tokens, room = _shares(wordings[0], hits, model, answer_tokens)
+    answer_tokens, room = shares(wordings[0], hits, model, answer_tokens)
     draft = Draft([])
     first = 0.0
     interrupt: KeyboardInterrupt | None = None
     try:
-        with closing(_asked(wordings, hits, model, room, answer_tokens, draft)) as deltas:
+        with closing(asked(wordings, hits, model, room, answer_tokens, draft)) as deltas:
             for delta in deltas:
                 for said in draft.hear(delta):
                     first = first or time.perf_counter() - began
@@ -151,17 +152,19 @@ def room_for(question: str, hits: Sequence[Hit], model: ChatModel, *, answer_tok
 
     The model is loaded, with room for all if it can be. Raises UsageProblem where the question alone is too long.
     """
-    return _shares(question, hits, model, answer_tokens)[1]
+    return shares(question, hits, model, answer_tokens)[1]
 
 
-def _shares(question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens: int) -> tuple[int, int]:
+def shares(
+    question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens: int, template: str = ANSWERING
+) -> tuple[int, int]:
     """How the context is shared: the most that the answer may have, in the model's tokens, and the prompt, in ours."""
-    context = model.reserve(model.scale.cost(cost(question, hits)) + answer_tokens)
+    context = model.reserve(model.scale.cost(cost(question, hits, template)) + answer_tokens)
     answer_tokens = min(answer_tokens, context // 2)
     room = model.scale.most(context - answer_tokens)
-    if question_cost(question) + LEAST_PASSAGE > room:
+    if (taken := question_cost(question, template)) + LEAST_PASSAGE > room:
         raise errors.UsageProblem(
-            f"The question takes about {question_cost(question)} tokens, and {model.model.key} is loaded with "
+            f"The question takes about {taken} tokens, and {model.model.key} is loaded with "
             f"{context}, the answer included. Shorten it, or give the model a larger context (RAG_CHAT_CONTEXT)."
         )
     return answer_tokens, room
@@ -174,31 +177,44 @@ def _wordings(talk: Talk, hits: Sequence[Hit], model: ChatModel, answer_tokens: 
     return [in_conversation(talk, min(MOST_TOKENS, left)), talk.question]
 
 
-def _asked(
-    wordings: Sequence[str], hits: Sequence[Hit], model: ChatModel, room: int, answer_tokens: int, draft: Draft
+def asked(
+    wordings: Sequence[str],
+    hits: Sequence[Hit],
+    model: ChatModel,
+    room: int,
+    answer_tokens: int,
+    draft: Draft,
+    template: str = ANSWERING,
+    response_format: Mapping[str, Any] | None = None,
 ) -> Generator[Delta, None, None]:
-    """The model's answer in pieces, asked for with as many passages as its context turns out to take."""
+    """The model's answer in pieces, asked for with as many passages as its context turns out to take.
+
+    `wordings` are the question, and shorter ones of it for where that turns out to be too long.
+    """
     for attempt in range(_OVERFLOW_TRIES):
         question = wordings[min(attempt, len(wordings) - 1)]
-        draft.passages = packed(question, hits, room)
+        draft.passages = packed(question, hits, room, template)
         try:
             if attempt == 0 and not model.scale.known and draft.passages != list(hits):
-                room = _counted_room(question, draft.passages, model, answer_tokens, room)
-                draft.passages = packed(question, hits, room)
-            with closing(model.stream(_messages(question, draft.passages), max_tokens=answer_tokens)) as deltas:
+                room = _counted_room(question, draft.passages, model, answer_tokens, room, template)
+                draft.passages = packed(question, hits, room, template)
+            messages = _messages(question, draft.passages, template)
+            with closing(model.stream(messages, max_tokens=answer_tokens, response_format=response_format)) as deltas:
                 yield from deltas
             return
         except errors.ContextOverflow as exc:
             if draft.answer or draft.thought or attempt == _OVERFLOW_TRIES - 1:
                 raise
-            room = _less(cost(question, draft.passages), str(exc), model, answer_tokens)
+            room = _less(cost(question, draft.passages, template), str(exc), model, answer_tokens)
 
 
-def _counted_room(question: str, passages: Sequence[Hit], model: ChatModel, answer_tokens: int, room: int) -> int:
+def _counted_room(
+    question: str, passages: Sequence[Hit], model: ChatModel, answer_tokens: int, room: int, template: str
+) -> int:
     """Room for a prompt that begins like this one, which the server counts: what is read of it is not read again."""
-    for delta in model.stream(_messages(question, passages), max_tokens=1):
+    for delta in model.stream(_messages(question, passages, template), max_tokens=1):
         if tokens := delta.usage.get("prompt_tokens"):
-            room = cost(question, passages) + model.scale.more(model.context_length - answer_tokens - tokens)
+            room = cost(question, passages, template) + model.scale.more(model.context_length - answer_tokens - tokens)
     return room
 
 
@@ -211,8 +227,8 @@ def _less(counted: int, refusal: str, model: ChatModel, answer_tokens: int) -> i
     return min(model.scale.most(model.context_length - answer_tokens), counted * 9 // 10)
 
 
-def _messages(question: str, passages: Sequence[Hit]) -> list[Message]:
-    return [{"role": "user", "content": prompt(question, passages)}]
+def _messages(question: str, passages: Sequence[Hit], template: str) -> list[Message]:
+    return [{"role": "user", "content": prompt(question, passages, template)}]
 
 
 def why_unsaid(draft: Draft, answer_tokens: int) -> str:
@@ -324,22 +340,8 @@ def _marker(
     slices = verdict.evidence.slices[: 1 if verdict.status is CitationStatus.UNVERIFIED else None]
     for part in slices:
         if (part, verdict.status) not in numbers:
-            hit = passages[part.passage]
             numbers[part, verdict.status] = len(citations) + 1
-            citations.append(
-                Citation(
-                    n=len(citations) + 1,
-                    source=hit.source,
-                    page=hit.page,
-                    headings=hit.headings,
-                    start=hit.start + part.start,
-                    end=hit.start + part.end,
-                    quote=hit.text[part.start : part.end],
-                    status=verdict.status,
-                    also=hit.also,
-                    box=hit.box,
-                )
-            )
+            citations.append(cited(part, passages, verdict.status, len(citations) + 1))
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
 
 

@@ -107,13 +107,16 @@ class Confidence:
 def cosine_scale(canaries: Sequence[Sequence[float]]) -> tuple[float, float]:
     """The mean cosine of an index's canaries that are unlike, and that of the question with its answer.
 
-    `canaries` are the unit vectors of CANARY_TEXTS and, but for old indexes, of CANARY_QUESTION.
+    `canaries` are the unit vectors of CANARY_TEXTS and, but for old indexes, of CANARY_QUESTION; of an index that was
+    made without them it is what the demo's embedder has.
     """
+    if len(canaries) < 2:
+        return _PLAIN_SCALE
     answer, *others = canaries[:3]
     unlike = [_dot(answer, other) for other in others]
     if len(canaries) < 4:
         low = sum(unlike) / len(unlike)
-        return low, low + _PLAIN_SCALE[1] * (1 - low)
+        return low, low + max(_PLAIN_SCALE[1] * (1 - low), 0.05)
     unlike += [_dot(canaries[3], other) for other in others]
     low = sum(unlike) / len(unlike)
     return low, max(_dot(canaries[3], answer), low + 0.05)  # never a division by nothing

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rag.display import one_line, printable
+from rag.formed_answer import FormedAnswer
 from rag.types import Answer, Citation, CitationStatus, Hit, also_in
 
 FileOf = Callable[[str], Path | None]
@@ -38,7 +39,26 @@ def print_answer(console: Any, answer: Answer, file_of: FileOf) -> None:
                 console.print(line, soft_wrap=True)
         return
     console.print()
-    for citation in answer.citations:
+    _print_sources(console, answer.citations, file_of)
+
+
+def print_formed(console: Any, answer: FormedAnswer[Any], file_of: FileOf) -> None:
+    """A filled form, a line a field, and its sources, as print_answer does it."""
+    from rich.text import Text
+
+    console.print(Text(printable(answer.text)), soft_wrap=True)
+    for told, style in ((answer.notice, "yellow"), (answer.reason, "dim")):
+        if told:
+            console.print(Text(f"({printable(told)})", style=style), soft_wrap=True)
+    if answer.sources:
+        console.print()
+        _print_sources(console, answer.sources, file_of)
+
+
+def _print_sources(console: Any, citations: Sequence[Citation], file_of: FileOf) -> None:
+    from rich.text import Text
+
+    for citation in citations:
         line = Text(f"[{citation.n}] ")
         line.append(_located(console, citation, file_of))
         line.append(f" ({citation.status.value})", style=_STYLE[citation.status])

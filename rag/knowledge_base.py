@@ -2,11 +2,11 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 import rag.errors as errors
 from rag.display import human_bytes
@@ -14,13 +14,16 @@ from rag.display_html import html_frame, html_table
 from rag.lmstudio.http import Notify, log_notice
 from rag.search.options import SearchKeywords, SearchOptions
 from rag.settings import Settings, load_settings
-from rag.types import Answer, Citation, Hit
+from rag.types import Answer, Citation, Hit, Step
 
 if TYPE_CHECKING:
+    from rag.agent import Found
     from rag.answer import Event
     from rag.confidence import Confidence
+    from rag.formed_answer import FormedAnswer
     from rag.lmstudio.chat import ChatModel
     from rag.lmstudio.embeddings import Embedder
+    from rag.lmstudio.schemas import Form
     from rag.search.searcher import Searcher
     from rag.store.schema import DocumentRow, Identity
     from rag.store.tables import Store
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from rag.summarizing.summarize import Summarizer, SummaryKeywords
     from rag.summarizing.summary import Summary
     from rag.talk import Talk
+
+T = TypeVar("T")
 
 # On Chroma's 472 questions, 5 passages, recall, precision and IoU of the gold excerpts go from 90.8/4.0/4.0 percent to
 # 89.6/8.2/8.2: what is left out is seldom what was wanted.
@@ -188,9 +193,48 @@ class KnowledgeBase:
         """The passages that best fit a question, best first."""
         return self.searcher.search(question, options)
 
-    def ask(self, question: str, *, strict: bool = False, **how: Unpack[SearchKeywords]) -> Answer:
-        """The answer with its checked citations, or an abstention; if `strict`, without what no passage supports."""
-        *_, answer = self.ask_stream(question, strict=strict, **how)
+    @overload
+    def ask(
+        self,
+        question: str,
+        *,
+        schema: None = ...,
+        strict: bool = ...,
+        agent: bool = ...,
+        **how: Unpack[SearchKeywords],
+    ) -> Answer: ...
+    @overload
+    def ask(
+        self, question: str, *, schema: type[T], strict: bool = ..., agent: bool = ..., **how: Unpack[SearchKeywords]
+    ) -> "FormedAnswer[T]": ...
+    @overload
+    def ask(
+        self,
+        question: str,
+        *,
+        schema: Mapping[str, Any],
+        strict: bool = ...,
+        agent: bool = ...,
+        **how: Unpack[SearchKeywords],
+    ) -> "FormedAnswer[Any]": ...
+
+    def ask(
+        self,
+        question: str,
+        *,
+        schema: "Form | None" = None,
+        strict: bool = False,
+        agent: bool = False,
+        **how: Unpack[SearchKeywords],
+    ) -> "Answer | FormedAnswer[Any]":
+        """The answer with its checked citations, or an abstention; if `strict`, without what no passage supports.
+
+        With a `schema`, a type that pydantic knows or a JSON Schema, it is a FormedAnswer, with citations for each
+        field. If `agent`, the model searches several times, for a question with several hops.
+        """
+        if schema is not None:
+            return self._formed(question, schema, strict, agent, how)
+        *_, answer = self.ask_stream(question, strict=strict, agent=agent, **how)
         assert isinstance(answer, Answer), "a stream of events ends with an Answer"
         return answer
 
@@ -199,6 +243,7 @@ class KnowledgeBase:
         question: str,
         *,
         strict: bool = False,
+        agent: bool = False,
         talk: "Talk | None" = None,
         finish: "Callable[[Answer], Answer]" = lambda answer: answer,
         **how: Unpack[SearchKeywords],
@@ -206,28 +251,30 @@ class KnowledgeBase:
         """What the model says as it says it, and at last the Answer; `answer_stream` tells what an interrupt does.
 
         `talk` and `finish` are a conversation's: what the model is asked instead, and what becomes of the Answer.
+        If `agent`, the steps that it searched in come first.
         """
         from rag.answer import NOT_IN_DOCUMENTS, answer_stream
         from rag.search.searcher import NOTHING_SELECTED
 
         began = time.perf_counter()
         options = self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how))
-        hits = self.search_by(question, options)
+        found = yield from self._found(question, options, agent)
         searched = time.perf_counter() - began
-        if not hits and self.searcher.selects_nothing(options):
+        if not found.hits and self.searcher.selects_nothing(options):
             nothing = Answer(question, NOT_IN_DOCUMENTS, True, (), (), "", NOTHING_SELECTED)
             yield finish(replace(nothing, timings={"search": searched}))
             return
 
         def finished(answer: Answer) -> Answer:
+            usage = found.and_usage(answer.usage)
             timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}
-            citations = tuple(self._with_staleness(self._with_copies(citation)) for citation in answer.citations)
-            return finish(replace(answer, citations=citations, timings=timings))
+            citations = tuple(map(self._finished, answer.citations))
+            return finish(replace(answer, citations=citations, usage=usage, timings=timings, steps=found.steps))
 
         answer_tokens = self.settings.answer_tokens
         yield from answer_stream(
             question,
-            hits,
+            found.hits,
             self.chat_model,
             answer_tokens=answer_tokens,
             strict=strict,
@@ -235,6 +282,40 @@ class KnowledgeBase:
             confidence=self.confidence,
             finish=finished,
         )
+
+    def _found(self, question: str, options: SearchOptions, agent: bool) -> "Generator[Step, None, Found]":
+        """The passages to answer from; the model looks for them as well if it is an agent, and each step is told."""
+        from rag.agent import Found, gathered
+
+        if not agent:
+            return Found(self.search_by(question, options))
+        return (yield from gathered(question, options, self.search_by, self.chat_model, self.settings, self.notify))
+
+    def _formed(
+        self, question: str, schema: "Form", strict: bool, agent: bool, how: SearchKeywords
+    ) -> "FormedAnswer[Any]":
+        from rag.agent import after_steps
+        from rag.forms import form_answer
+
+        began = time.perf_counter()
+        options = self.options(**(SearchKeywords(floor=ANSWER_FLOOR) | how))
+        found = after_steps(self._found(question, options, agent))
+        searched = time.perf_counter() - began
+        answer = form_answer(
+            question,
+            schema,
+            found.hits,
+            self.chat_model,
+            answer_tokens=self.settings.answer_tokens,
+            strict=strict,
+            hops=agent,
+            finish=self._finished,
+        )
+        timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}
+        return replace(answer, usage=found.and_usage(answer.usage), timings=timings, steps=found.steps)
+
+    def _finished(self, citation: Citation) -> Citation:
+        return self._with_staleness(self._with_copies(citation))
 
     @property
     def confidence(self) -> "Confidence":

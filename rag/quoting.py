@@ -52,7 +52,12 @@ def quoted(text: str) -> str:
     return "\n".join(f"> {line}".rstrip() for line in without_orders(defused(text)).splitlines())
 
 
+def quoted_name(text: str, longest: int = 200) -> str:
+    """A document's name, a heading or a passage on one line, without orders."""
+    return quoted_line(without_orders(defused(text)), longest)
+
+
 def quoted_line(text: str, longest: int = 200) -> str:
-    """A name, a heading or a short text on one line, no longer than `longest` characters."""
-    line = " ".join(without_orders(defused(text)).split())
+    """What a user or a model said on one line, no longer than `longest` characters: with its orders."""
+    line = " ".join(defused(text).split())
     return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"

@@ -38,6 +38,9 @@ class Settings:
     rerank: str = "off"  # who judges what was found once more: llm, the chat model, or cross, the model of `reranker`
     rerank_s: float = 20.0  # what reranking, and the rewriting of a question, may take before it is not waited for
     reranker: str | None = None  # a cross-encoder: the folder with its model.onnx and tokenizer.json
+    agent_rounds: int = 4  # requests in which a model may search by itself
+    agent_tokens: int = 12_000  # what these may read and write together
+    agent_s: float = 60.0  # after so long it begins no other one
     chunk_tokens: int = 200  # longest chunk, in tokens of cl100k_base
     describe_images: bool = False  # have a model that sees describe the images in documents
     vision_model: str | None = None  # that model; None: one that the server tells of
@@ -71,6 +74,9 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "rerank": ("RAG_RERANK",),
     "rerank_s": ("RAG_RERANK_S",),
     "reranker": ("RAG_RERANKER",),
+    "agent_rounds": ("RAG_AGENT_ROUNDS",),
+    "agent_tokens": ("RAG_AGENT_TOKENS",),
+    "agent_s": ("RAG_AGENT_S",),
     "chunk_tokens": ("RAG_CHUNK_TOKENS",),
     "describe_images": ("RAG_DESCRIBE_IMAGES",),
     "vision_model": ("RAG_VISION_MODEL",),
@@ -87,6 +93,9 @@ _SMALLEST = {
     "temperature": 0,
     "top_k": 1,
     "rerank_s": 0,
+    "agent_rounds": 0,
+    "agent_tokens": 0,
+    "agent_s": 0,
     "chunk_tokens": 32,
     "embed_batch": 1,
     "timeout_s": 1,

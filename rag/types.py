@@ -213,6 +213,55 @@ class Citation:
         described = (_DESCRIBED,) if self.headings[-1:] == (IMAGE_DESCRIPTION,) else ()
         return (*described, *((STALE,) if self.stale else ()))
 
+    def to_dict(self) -> dict[str, Any]:
+        """The shape of a citation in `rag ask --json`, which scripts may rely on."""
+        values = asdict(self)
+        names = ("n", "source", "page", "headings", "start", "end", "quote", "status", "stale", "also", "box")
+        return {name: values[name] for name in names}
+
+    def unfolding(self, hits: Sequence[Hit]) -> str:
+        """What a notebook shows: a source that unfolds to the quote in the passage that it was found in."""
+        return html_source(
+            f"[{self.n}] {self.location}",
+            self.standing,
+            _notes(self.headings, self.box, self.also),
+            self._in_surroundings(hits),
+        )
+
+    def to_markdown(self) -> str:
+        """An item of a numbered list, with the quote below."""
+        return markdown_source(
+            self.n, f"{self.location} ({self.standing})", _notes(self.headings, None, self.also), self.quote
+        )
+
+    def _in_surroundings(self, hits: Sequence[Hit]) -> str:
+        for hit in hits:
+            start, end = self.start - hit.start, self.end - hit.start
+            if hit.source == self.source and 0 <= start < end and hit.text[start:end] == self.quote:
+                return html_passage(hit.text, start, end)
+        return html_passage(self.quote, 0, len(self.quote))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a model that searches by itself did: `action` is `search` or `read`, `words` what it looked for.
+
+    `within` is the document that it read, or the filter that it searched with; `found` counts the passages that were
+    new to it. `failed` says why nothing came of it, "" where something did.
+    """
+
+    action: str
+    words: str
+    within: str = ""
+    found: int = 0
+    failed: str = ""
+
+    def __str__(self) -> str:
+        done = "read" if self.action == "read" else "searched"
+        where = f" in {self.within}" if self.within else ""
+        came = self.failed or f"{self.found} new passage{'' if self.found == 1 else 's'}"
+        return printable(f"{done}: {one_line(self.words, 100)}{where} ({came})")
+
 
 class Cut(StrEnum):
     """Why an answer is not whole."""
@@ -231,7 +280,7 @@ class Answer:
     the sentences that a strict answer lacks. `searched` is what was searched for, "" where it was the question: in a
     conversation, the question as it is understood without it. `score` is how likely the documents answer the question,
     0 to 1, whether or not the answer abstains, and `signals` what it is made of (rag.confidence); None where nothing
-    was searched for.
+    was searched for. `steps` are the searches of a model that searched by itself.
     """
 
     question: str
@@ -248,6 +297,7 @@ class Answer:
     searched: str = ""
     score: float | None = None
     signals: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
     @property
     def notice(self) -> str:
@@ -273,26 +323,12 @@ class Answer:
             "signals": dict(self.signals),
             "cut": self.cut.value if self.cut else None,
             "left_out": self.left_out,
-            "citations": [
-                {
-                    "n": c.n,
-                    "source": c.source,
-                    "page": c.page,
-                    "headings": c.headings,
-                    "start": c.start,
-                    "end": c.end,
-                    "quote": c.quote,
-                    "status": c.status.value,
-                    "stale": c.stale,
-                    "also": [asdict(place) for place in c.also],
-                    "box": c.box,
-                }
-                for c in self.citations
-            ],
+            "citations": [citation.to_dict() for citation in self.citations],
             "hits": [hit.to_dict() for hit in self.hits],
             "model": self.model,
             "usage": self.usage,
             "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
+            "steps": [asdict(step) for step in self.steps],
         }
 
     def to_markdown(self) -> str:
@@ -300,11 +336,7 @@ class Answer:
         parts = [markdown_text(self.text)]
         parts += [f"*{markdown_line(told)}*" for told in (self.notice, self.reason) if told]
         if self.citations:
-            sources = (
-                markdown_source(c.n, f"{c.location} ({c.standing})", _notes(c.headings, None, c.also), c.quote)
-                for c in self.citations
-            )
-            parts.append("\n".join(sources))
+            parts.append("\n".join(citation.to_markdown() for citation in self.citations))
         return "\n\n".join(parts).rstrip() + "\n"
 
     def __str__(self) -> str:
@@ -323,19 +355,8 @@ class Answer:
         parts = [html_text(self.text), *(html_note(told) for told in (self.notice, self.reason) if told)]
         if self.abstained and self.hits:
             parts += [html_note("Nearest passages:"), *(hit._unfolding() for hit in self.hits)]
-        parts += [
-            html_source(f"[{c.n}] {c.location}", c.standing, _notes(c.headings, c.box, c.also), self._place(c))
-            for c in self.citations
-        ]
+        parts += [citation.unfolding(self.hits) for citation in self.citations]
         return html_frame(parts)
-
-    def _place(self, citation: Citation) -> str:
-        """The quote inside the passage that it was found in."""
-        for hit in self.hits:
-            start, end = citation.start - hit.start, citation.end - hit.start
-            if hit.source == citation.source and 0 <= start < end and hit.text[start:end] == citation.quote:
-                return html_passage(hit.text, start, end)
-        return html_passage(citation.quote, 0, len(citation.quote))
 
 
 def _notes(headings: Sequence[str], box: Box | None, also: Sequence[Place]) -> list[str]:

@@ -173,7 +173,7 @@ def test_described_once_found_and_told_from_the_documents_words(server: FakeLMSt
         ingested(base, docs)
         assert len(server.bodies(CHAT_PATH)) == 1
         assert base.text("docs/again.png") == f"Image: {SAID}"
-        answer = base.ask("What does the label on the mast clamp read?", paths=["mast.png"])
+        answer = base.summarize("mast.png").answer
         assert answer.citations
         for citation in answer.citations:
             assert base.text(citation.source)[citation.start : citation.end] == citation.quote

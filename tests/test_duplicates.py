@@ -133,7 +133,7 @@ def test_the_document_that_is_shown_already_stands_for_all() -> None:
 
 def test_no_more_is_looked_at_than_need_be() -> None:
     ranked = [(found(f"passage number {at}", str(at)), 1 - at / 1000) for at in range(300)]
-    assert len(distinct(ranked, 10).ranked) == 16
+    assert len(distinct(ranked, 10).ranked) == 12
     assert len(distinct(ranked, 200).ranked) == 200
     again = [(found(POLICY, "a"), 1.0), (found(POLICY, "b"), 1.0), *ranked]
     assert len(distinct(again, 10).ranked) == 23, "one copy may not come alone"

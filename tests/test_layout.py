@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 ROWS = """
 rag.errors rag.web.names rag.web.sockets rag.web.sse rag.web.limits
 rag.display rag.display_markdown rag.display_html
-rag.types rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words rag.evaluation.metrics
+rag.types rag.formed_answer rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words
+rag.evaluation.metrics
 rag.evaluation.datasets rag.search.options
 rag.search.where rag.search.matching rag.search.paths rag.search.adapter
 rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice rag.lmstudio.autostart
@@ -26,12 +27,12 @@ rag.store.kept rag.store.write rag.store.upkeep rag.store.within rag.store.searc
 rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking rag.links
-rag.citing.wording rag.citing.quantities rag.citing.opposites rag.citing.polarity rag.citing.claims
-rag.citing.evidence rag.citing.cite rag.search.duplicates
+rag.citing.wording rag.citing.quantities rag.citing.dates rag.citing.opposites rag.citing.polarity rag.citing.claims
+rag.citing.evidence rag.citing.cite rag.citing.leaves rag.citing.fields rag.search.duplicates
 rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.search.searcher
-rag.packing rag.talk rag.confidence rag.confidence_file rag.answer rag.search.naming
+rag.packing rag.talk rag.confidence rag.confidence_file rag.answer rag.forms rag.agent rag.search.naming
 rag.summarizing.windows rag.summarizing.notes rag.summarizing.summary
 rag.summarizing.summarize
 rag.sessions
@@ -86,6 +87,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pyarrow": "rag.store",
     "pydantic": ("rag.lmstudio.schemas", "rag.service"),
     "pydantic_core": "rag.lmstudio.schemas",
+    "jsonschema": ("rag.lmstudio.schemas", "rag.engine.integrations"),
+    "referencing": ("rag.lmstudio.schemas", "rag.engine.integrations"),
     "tiktoken": "rag.tokens",
     "Stemmer": "rag.words",
     "regex": "rag.words",
@@ -194,6 +197,7 @@ def test_files_stay_small(name: str) -> None:
                 "Citation",
                 "CitationStatus",
                 "Conversation",
+                "FormedAnswer",
                 "Hit",
                 "KnowledgeBase",
                 "LMStudio",

@@ -66,6 +66,8 @@ def test_the_same_amount(claim: str, evidence: str) -> None:
         ("5 degrees", "-5 degrees"),
         ("version 2.4.1", "version 2.4.2"),
         ("fifteen", "fifty"),
+        ("The U-bolts need 6 Nm", "Mast clamp kit with two U-bolts M6 | MK-12 | 1"),
+        ("It runs for 4 years", "Printed on A4 for some years"),
     ],
 )
 def test_another_amount(claim: str, evidence: str) -> None:

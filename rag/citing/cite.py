@@ -7,7 +7,7 @@ from rag.citing.claims import Claim
 from rag.citing.evidence import Reading, Support, overlap, read, supported, together
 from rag.citing.quantities import quantities
 from rag.citing.wording import words
-from rag.types import CitationStatus, Hit
+from rag.types import Citation, CitationStatus, Hit
 
 # A claim counts as supported from here. Measured with `bench.fabrications`: below it lies whatever has a number or a
 # name too much or is denied, above it what stands in the evidence to two fifths and contradicts nothing there.
@@ -74,6 +74,23 @@ def check(claim: Claim, passages: Sequence[Hit], question: str = "") -> Verdict:
     if best is not None and best.supports:
         return Verdict(claim, CitationStatus.REPAIRED if named else CitationStatus.VERIFIED, best)
     return Verdict(claim, CitationStatus.UNVERIFIED, mine)
+
+
+def cited(part: Slice, passages: Sequence[Hit], status: CitationStatus, n: int) -> Citation:
+    """A piece of a passage as the citation with the number `n`."""
+    hit = passages[part.passage]
+    return Citation(
+        n=n,
+        source=hit.source,
+        page=hit.page,
+        headings=hit.headings,
+        start=hit.start + part.start,
+        end=hit.start + part.end,
+        quote=hit.text[part.start : part.end],
+        status=status,
+        also=hit.also,
+        box=hit.box,
+    )
 
 
 def support(claim: str, passages: Sequence[Hit], question: str = "") -> float:

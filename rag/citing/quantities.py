@@ -125,7 +125,7 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
 }
 _CURRENCIES = frozenset("€ $ £ ¥ ₹ eur usd gbp chf jpy inr".split())  # these may stand before their number
 _ARTICLES = frozenset("a an per every each ein eine einem einen pro une par".split())
-_MONTHS = {
+MONTHS = {
     word: str(value)
     for names in (
         "january february march april may june july august september october november december",
@@ -137,7 +137,7 @@ _MONTHS = {
 }
 _MONTHS_THAT_ARE_WORDS = frozenset("may march mars mar jan sep dec".split())
 _SECTIONS = frozenset("section chapter part clause article paragraph kapitel abschnitt teil artikel chapitre".split())
-_STARTS = frozenset({*_SMALL, *_ORDINALS, *_ROMAN, *_ARTICLES, *_MONTHS})
+_STARTS = frozenset({*_SMALL, *_ORDINALS, *_ROMAN, *_ARTICLES, *MONTHS})
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,4}([./])\d{1,2}\1\d{1,4}|\d{1,2}/\d{1,2}")
 _SECTION = re.compile(r"\d{1,2}(?:\.\d{1,2})*")
 _GROUPED = re.compile(r"-?\d{1,3}(?:([,.'])\d{3})(?:\1\d{3})*")
@@ -177,11 +177,11 @@ def _at(folded: tuple[str, ...], at: int) -> tuple[int, list[Quantity]]:
         return _digits(folded, at)
     if word in _ROMAN:
         return 1, [Quantity(at, word, frozenset({_ROMAN[word]}))]
-    if word in _MONTHS:
+    if word in MONTHS:
         beside = (folded[at - 1] if at else "") + " " + following
         if word in _MONTHS_THAT_ARE_WORDS and not re.search(r"\d", beside):
             return 1, []
-        return 1, [Quantity(at, word, frozenset({_MONTHS[word]}), "calendar")]
+        return 1, [Quantity(at, word, frozenset({MONTHS[word]}), "calendar")]
     if word in _ORDINALS:
         if word == "second" and (at == 0 or folded[at - 1] not in ("the", "its", "their", "his", "her")):
             return 1, []

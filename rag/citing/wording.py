@@ -12,8 +12,9 @@ from rag.stop_words import STOP_WORDS
 from rag.words import language_of, stem
 
 _SIGNS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_LABEL = r"(?<![^\W_])(?!(?:EUR|USD|GBP|CHF|JPY)\d)[A-Z]{1,3}\d+(?:\.\d+)*(?!\w)"  # the 6 of a bolt M6 counts nothing
 _TOKEN = re.compile(
-    rf"[{_SIGNS}]+|\d{{4}}-\d\d-\d\d|(?:(?<![\w.,)\]])[-−](?=\d))?\d+(?:[.,:/'’]\d+)*|[^\W\d_{_SIGNS}]+|[%‰$€£¥°₹]",
+    rf"[{_SIGNS}]+|{_LABEL}|\d{{4}}-\d\d-\d\d|(?:(?<![\w.,)\]])[-−](?=\d))?\d+(?:[.,:/'’]\d+)*|[^\W\d_{_SIGNS}]+|[%‰$€£¥°₹]",
     re.UNICODE,
 )
 _ENUMERATION = re.compile(  # "1)" and a list's "1.", but not "12. März"

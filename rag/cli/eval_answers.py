@@ -163,4 +163,5 @@ def _planted(planted: "Scores") -> "list[tuple[str, str]]":
     counts = Counter(made.kind for _, made in planted.false)
     alarms = [("true claims doubted", f"{planted.false_alarms():.3f} of {len(planted.true)}")] if planted.true else []
     noticed = [(kind, f"{planted.detected(kind):.3f} of {counts[kind]}") for kind in KINDS if counts[kind]]
-    return alarms + [(f"planted: another {kind}, noticed", shown) for kind, shown in noticed]
+    changed = {"negation": "the opposite"}
+    return alarms + [(f"planted: {changed.get(kind, f'another {kind}')}, noticed", shown) for kind, shown in noticed]

@@ -1,10 +1,12 @@
 """`rag ask` and `rag search`."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import rag.errors as errors
 from rag.cli.common import (
     AtOption,
     DownloadOption,
@@ -19,13 +21,14 @@ from rag.cli.common import (
 )
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
-from rag.types import Answer, Cut
+from rag.types import Answer, Cut, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from rag.answer import Event, Said
     from rag.display_answer import FileOf
+    from rag.formed_answer import FormedAnswer
 
 _THOUGHT_SHOWN = 400  # characters, of what a model thinks before it answers
 
@@ -53,6 +56,19 @@ ExpandOption = Annotated[
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Leave out what no passage supports.")]
+AgentOption = Annotated[
+    bool, typer.Option("--agent", help="Have the model search several times, for a question with several hops.")
+]
+SchemaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        exists=True,
+        dir_okay=False,
+        help="Fill in a form: a file with the JSON Schema of the answer.",
+        show_default=False,
+    ),
+]
 ChatModelOption = Annotated[
     str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
 ]
@@ -69,6 +85,8 @@ def ask(
     rerank: RerankOption = None,
     expand: ExpandOption = None,
     strict: StrictOption = False,
+    agent: AgentOption = False,
+    schema: SchemaOption = None,
     model: ChatModelOption = None,
     ttl: TtlOption = None,
     download: DownloadOption = None,
@@ -78,21 +96,28 @@ def ask(
     """Answer a question from the documents, with checked citations. Ctrl-C ends it with what was said so far.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
+    Example: rag ask "What do the cables cost?" --schema prices.json --json
     """
     if json and markdown:
         raise typer.BadParameter("choose one of --json and --markdown.", param_hint="--markdown")
     how = SearchKeywords(
         limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, rerank=rerank, expand=expand
     )
+    form = _schema(schema) if schema else None
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
+        if form is not None:
+            with console(stderr=True).status("Filling in the form …"):  # on a terminal alone
+                filled = base.ask(_read(question), schema=form, strict=strict, agent=agent, **how)
+            _print_formed(filled, base.file_of, json, markdown)
+            return
         if json:
-            answer = answered(base.ask_stream(_read(question), strict=strict, **how))
+            answer = answered(base.ask_stream(_read(question), strict=strict, agent=agent, **how))
             print_json(answer.to_dict())
         elif markdown:
-            answer = answered(base.ask_stream(_read(question), strict=strict, **how))
+            answer = answered(base.ask_stream(_read(question), strict=strict, agent=agent, **how))
             sys.stdout.write(answer.to_markdown())
         else:
-            answer = print_streamed(base.ask_stream(_read(question), strict=strict, **how), base.file_of)
+            answer = print_streamed(base.ask_stream(_read(question), strict=strict, agent=agent, **how), base.file_of)
     if answer.cut is Cut.INTERRUPTED:
         raise typer.Exit(130)
 
@@ -176,7 +201,7 @@ def answered(events: "Generator[Event, None, None]", show: "Callable[[Said], Non
         for event in events:
             if isinstance(event, Answer):
                 answer = event
-            else:
+            elif not isinstance(event, Step):
                 show(event)
     except KeyboardInterrupt as interrupt:
         if answer is None:  # it came while the draft was being shown
@@ -185,6 +210,31 @@ def answered(events: "Generator[Event, None, None]", show: "Callable[[Said], Non
             return last
     assert answer is not None
     return answer
+
+
+def _print_formed(answer: "FormedAnswer[Any]", file_of: "FileOf", json: bool, markdown: bool) -> None:
+    from rag.display_answer import print_formed
+
+    if json:
+        print_json(answer.to_dict())
+    elif markdown:
+        sys.stdout.write(answer.to_markdown())
+    else:
+        print_formed(console(), answer, file_of)
+
+
+def _schema(path: Path) -> dict[str, Any]:
+    import json
+
+    from rag.lmstudio.schemas import schema_of
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise errors.UsageProblem(f"{path} is no JSON: {exc}") from exc
+    if not isinstance(found, dict):
+        raise errors.UsageProblem(f'{path} is no JSON Schema: it must be an object, such as {{"type": "object", …}}.')
+    return schema_of(found)
 
 
 def _read(question: str) -> str:

@@ -89,8 +89,8 @@ class ServerTool:
 
 def _schema_problem(schema: dict[str, Any], arguments: dict[str, Any]) -> str | None:
     """Return what the schema has against the arguments; a schema that cannot be read has nothing."""
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # comes with mcp
-    from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]
+    from jsonschema import Draft202012Validator  # comes with mcp
+    from jsonschema.exceptions import SchemaError, best_match
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 

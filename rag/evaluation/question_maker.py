@@ -11,7 +11,7 @@ from rag.evaluation.question_filter import holds, place_of, rejection, words
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.chat import Message
 from rag.lmstudio.client import LMStudio
-from rag.quoting import defused, quoted_line
+from rag.quoting import defused, quoted_name
 from rag.sentences import sentences
 from rag.store.names import digest
 from rag.store.search import Found, by_words
@@ -231,7 +231,7 @@ def _messages(passage: Passage) -> list[Message]:
         turns.append({"role": "assistant", "content": said})
     turns[0] = {"role": "user", "content": f"{_RULE}\n\n{turns[0]['content']}"}
     sentence = " ".join(defused(hit.text[slice(*passage.sentence)]).split())
-    asked = _TURN.format(where=quoted_line(" > ".join(titles)), text=defused(hit.text), sentence=sentence)
+    asked = _TURN.format(where=quoted_name(" > ".join(titles)), text=defused(hit.text), sentence=sentence)
     return [*turns, {"role": "user", "content": asked}]
 
 

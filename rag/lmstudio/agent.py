@@ -1,6 +1,6 @@
 """A model that acts: it calls Python functions, sees their results, and goes on until it has an answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import rag.errors as errors
@@ -36,6 +36,19 @@ class Act:
         return self.text
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request and what the model made of it: calls, or, where there are none, its last words.
+
+    `repeats` says that it only made calls that it had made before, as small models do without end.
+    """
+
+    said: str
+    uses: tuple[ToolUse, ...]
+    usage: dict[str, int]
+    repeats: bool = False
+
+
 def act(
     model: ChatModel,
     messages: Sequence[Message],
@@ -47,48 +60,86 @@ def act(
     on_text: Callable[[str], None] = lambda text: None,
     on_tool: Callable[[ToolUse], None] = lambda use: None,
 ) -> Act:
-    """Let the model call tools, in at most `max_rounds` requests, of which the last one offers none.
+    """Let the model call tools until it has an answer, in at most `max_rounds` requests; `turns` tells how.
 
-    So does one after a round that only repeated earlier calls, as small models do without end. A function that fails,
-    arguments that do not fit and names that do not exist are told to the model, which may do better. Raises
-    ServerError; KeyboardInterrupt passes through.
+    Raises ServerError, and UsageProblem for less than one round; KeyboardInterrupt passes through.
+    """
+    if max_rounds < 1:
+        raise errors.UsageProblem(f"max_rounds is {max_rounds}; it takes at least one to get an answer.")
+    talk: list[Message] = list(messages)
+    made = list(
+        turns(
+            model,
+            talk,
+            tools,
+            max_tokens=max_tokens,
+            max_rounds=max_rounds,
+            temperature=temperature,
+            on_text=on_text,
+            on_tool=on_tool,
+        )
+    )
+    usage: dict[str, int] = {}
+    for turn in made:
+        usage = added(usage, turn.usage)
+    return Act(made[-1].said, tuple(use for turn in made for use in turn.uses), tuple(talk), len(made), usage)
+
+
+def added(usage: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """What two requests cost together."""
+    return {name: usage.get(name, 0) + more.get(name, 0) for name in {**usage, **more}}
+
+
+def turns(
+    model: ChatModel,
+    talk: list[Message],
+    tools: Sequence[Tool],
+    *,
+    max_tokens: int,
+    max_rounds: int,
+    temperature: float | None = None,
+    on_text: Callable[[str], None] = lambda text: None,
+    on_tool: Callable[[ToolUse], None] = lambda use: None,
+) -> Iterator[Turn]:
+    """Let the model call tools, a turn at a time; `talk` grows by what it says and is told.
+
+    The last of `max_rounds` requests offers no tools, nor does one after a round that only repeated earlier calls. A
+    function that fails, arguments that do not fit and names that do not exist are told to the model, which may do
+    better. Raises ServerError; KeyboardInterrupt passes through.
     """
     by_name = {tool.name: tool for tool in tools}
-    talk: list[Message] = list(messages)
-    uses: list[ToolUse] = []
     made: set[ToolCall] = set()
-    total: dict[str, int] = {}
     last = max_rounds <= 1
     for round_ in range(1, max_rounds + 1):
         last = last or round_ == max_rounds
         said = ""
         calls: tuple[ToolCall, ...] = ()
+        usage: dict[str, int] = {}
         # In the last round no functions are offered: with `tool_choice: none` small models write calls all the same.
         for delta in model.stream(
             talk, max_tokens=max_tokens, temperature=temperature, tools=() if last else [tool.offer for tool in tools]
         ):
             said = delta.text if delta.again else said + delta.text
             calls = delta.tool_calls or calls
-            for name, count in delta.usage.items():
-                total[name] = total.get(name, 0) + count
+            usage = added(usage, delta.usage)
             if delta.text:
                 on_text(delta.text)
         if last or not (calls or (written := calls_in_text(said, by_name))):
             talk.append({"role": "assistant", "content": said})
-            return Act(said, tuple(uses), tuple(talk), round_, total)
+            yield Turn(said, (), usage)
+            return
         recognised = bool(calls)
         calls = calls or tuple(ToolCall(f"call_{round_}_{at}", *call) for at, call in enumerate(written))
         told = []
         for call in calls:
             use = _used(call, by_name)
-            uses.append(use)
             told.append(use)
             on_tool(use)
         talk += _in_its_own_form(said, calls, told) if recognised else _in_words(said, told)
         same = {replace(call, id="") for call in calls}
         last = same <= made  # it goes round in a circle
         made |= same
-    raise errors.UsageProblem(f"max_rounds is {max_rounds}; it takes at least one to get an answer.")
+        yield Turn(said, tuple(told), usage, last)
 
 
 def _in_its_own_form(said: str, calls: Sequence[ToolCall], uses: Sequence[ToolUse]) -> list[Message]:

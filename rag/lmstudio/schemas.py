@@ -1,6 +1,6 @@
 """JSON Schema both ways: Python functions as tools for a model, and answers in a form that Python can use.
 
-The only door to pydantic.
+The only door to pydantic and jsonschema.
 """
 
 import json
@@ -17,6 +17,7 @@ import rag.errors as errors
 Form = type[Any] | Mapping[str, Any]  # what an answer is to be: a type that pydantic knows, or a JSON Schema
 
 _MOST_RESULT = 20_000  # characters of a function's result that a model is shown
+_REFERENCE = re.compile(r'"\$(?:ref|dynamicRef)": "([^"]*)"')
 _FENCE = re.compile(r"\A\s*```\w*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 
 
@@ -69,15 +70,33 @@ def result_text(result: Any) -> str:
     return str(result)
 
 
+def schema_of(form: Form) -> dict[str, Any]:
+    """The JSON Schema of a form. Raises UsageProblem where JSON cannot describe it, or a schema is none."""
+    if not isinstance(form, Mapping):
+        try:
+            return pydantic.TypeAdapter(form).json_schema()
+        except pydantic.PydanticUserError as exc:
+            raise errors.UsageProblem(f"JSON cannot describe {form!r}: {_first_line(exc)}") from exc
+    import jsonschema
+
+    schema = dict(form)
+    try:
+        jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator).check_schema(schema)
+    except jsonschema.SchemaError as exc:
+        raise errors.UsageProblem(f"This is no JSON Schema: {exc.message} (at {exc.json_path}).") from exc
+    if outside := [found for found in _REFERENCE.findall(json.dumps(schema)) if not found.startswith("#")]:
+        raise errors.UsageProblem(
+            f"The schema refers to {outside[0]!r}, which is not fetched; write what it says under $defs."
+        )
+    return schema
+
+
 def response_format(form: Form) -> dict[str, Any]:
     """The form as the `response_format` of a chat request. Raises UsageProblem where JSON cannot describe it."""
     if isinstance(form, Mapping):
         schema, name = dict(form), str(form.get("title") or "answer")
     else:
-        try:
-            schema, name = pydantic.TypeAdapter(form).json_schema(), getattr(form, "__name__", "answer")
-        except pydantic.PydanticUserError as exc:
-            raise errors.UsageProblem(f"JSON cannot describe {form!r}: {_first_line(exc)}") from exc
+        schema, name = schema_of(form), getattr(form, "__name__", "answer")
     safe = re.sub(r"\W+", "_", name)[:64] or "answer"
     return {"type": "json_schema", "json_schema": {"name": safe, "strict": True, "schema": schema}}
 
@@ -87,15 +106,42 @@ def in_form(text: str, form: Form) -> Any:
 
     A fence around it is no part of it. Raises BadReply where it is none.
     """
+    filled = parsed(text)
+    return filled if isinstance(form, Mapping) else fitting(filled, form)
+
+
+def parsed(text: str) -> Any:
+    """What a model wrote as JSON, a fence around it or not. Raises BadReply."""
     fenced = _FENCE.match(text)
-    body = fenced[1] if fenced else text
     try:
-        if isinstance(form, Mapping):
-            return json.loads(body)
-        return pydantic.TypeAdapter(form).validate_json(body)
-    except ValueError as exc:  # of json; pydantic's is one as well
-        why = _problems(exc) if isinstance(exc, pydantic.ValidationError) else str(exc)
-        raise errors.BadReply(f"The answer does not have the form that was asked for ({why}): {body[:200]!r}") from exc
+        return json.loads(fenced[1] if fenced else text)
+    except (ValueError, RecursionError) as exc:
+        raise _misfit(str(exc), text) from exc
+
+
+def fitting(filled: Any, form: Form) -> Any:
+    """Parsed JSON as a value of the form; as it is, but checked, where the form is a JSON Schema. Raises BadReply."""
+    body = json.dumps(filled, ensure_ascii=False)
+    if not isinstance(form, Mapping):
+        try:
+            return pydantic.TypeAdapter(form).validate_json(body)
+        except pydantic.ValidationError as exc:
+            raise _misfit(_problems(exc), body) from exc
+    import jsonschema
+    import referencing.exceptions
+
+    kind = jsonschema.validators.validator_for(form, jsonschema.Draft202012Validator)
+    try:
+        wrong = list(kind(form, format_checker=kind.FORMAT_CHECKER).iter_errors(filled))
+    except referencing.exceptions.Unresolvable as exc:
+        raise errors.UsageProblem(f"The schema refers to {exc.ref!r}, which it does not have.") from exc
+    if wrong:
+        raise _misfit("; ".join(f"{one.json_path}: {one.message[:200]}" for one in wrong[:5]), body)
+    return filled
+
+
+def _misfit(why: str, text: str) -> errors.BadReply:
+    return errors.BadReply(f"The answer does not have the form that was asked for ({why}): {text[:200]!r}")
 
 
 def calls_in_text(text: str, names: Iterable[str]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from functools import cached_property
 from rag.store.search import Found
 from rag.types import Place
 
-LOOKED_AT = 16  # best candidates that are compared at least
+LOOKED_AT = 12  # best candidates that are compared at least
 _WITH_COPIES = 24  # where there are copies among them: one lower down is not worth the time
 _SHINGLE = 3  # words
 # Of a copy's shingles, this share stands in the original, or the two are not worth aligning. One word more in a

@@ -11,7 +11,7 @@ import rag.errors as errors
 from rag.lmstudio.chat import ChatModel
 from rag.lmstudio.formed import formed
 from rag.lmstudio.http import Notify, log_notice
-from rag.quoting import defused, quoted_line
+from rag.quoting import defused, quoted_name
 
 _PASSAGES = 5  # a request: small models lose sight of more
 _LONGEST = 2000  # characters of a passage that are judged
@@ -70,7 +70,7 @@ def dealt(count: int) -> list[range]:
 
 
 def _prompt(question: str, passages: Sequence[str]) -> str:
-    lines = (f"[{n}] {quoted_line(passage, _LONGEST)}" for n, passage in enumerate(passages, 1))
+    lines = (f"[{n}] {quoted_name(passage, _LONGEST)}" for n, passage in enumerate(passages, 1))
     return _PROMPT.format(passages="\n".join(lines), question=" ".join(defused(question).split()), count=len(passages))
 
 

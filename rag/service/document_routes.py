@@ -133,7 +133,7 @@ def page(
     box: Annotated[
         str | None,
         Query(
-            pattern=r"^\d{1,6}(\.\d{1,6})?(,\d{1,6}(\.\d{1,6})?){3}$",
+            pattern=r"^\d{1,6}(\.\d{1,20})?(,\d{1,6}(\.\d{1,20})?){3}$",
             description="What to mark, as citations have it: left,top,right,bottom.",
             examples=["72,100,300.5,140"],
         ),

@@ -14,6 +14,8 @@ import rag.errors as errors
 from rag.answer import Draft, Said, composed, why_unsaid
 from rag.lmstudio.chat import ChatModel
 from rag.lmstudio.token_scale import stated_tokens
+from rag.orders import without_orders
+from rag.quoting import defused
 from rag.search.naming import Absent, below, named
 from rag.sentences import sentences
 from rag.store.kept import Kept
@@ -235,7 +237,9 @@ class Summarizer:
         about = f', only what it says about "{self._about}",' if self._about else ""
         # A small model that is not told which language writes English.
         language = language_name(language_of(text)) or "the language that it is written in"
-        return _PROMPT.format(what=what, text=text, count=count, about=about, language=language)
+        # Behind a `>` each line would take more tokens than windows are cut by.
+        text = without_orders(defused(text))
+        return _PROMPT.format(what=what, text=text, count=count, about=defused(about), language=language)
 
     def _said(self, prompt: str, count: int, *, shown: bool) -> Generator[Said, None, str]:
         """What the model says in whole sentences; it is stopped behind those that are wanted."""
