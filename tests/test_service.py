@@ -111,7 +111,7 @@ def test_who_hangs_up_stops_the_model(service: RunningService, streamed: bool) -
             with pytest.raises(httpx2.ReadTimeout):
                 client.post(ASK, json=body, timeout=0.5)
             assert service.lm.waiting.wait(20)
-    while any(not stop.is_set() for stop in list(service.desk.threads.running.values())):
+    while any(not work.stop.is_set() for work in list(service.desk.threads.running.values())):
         pass  # until the service has heard of it
     go_on.set()
     assert service.lm.broken_off.wait(20)
@@ -151,6 +151,18 @@ def test_only_so_many_questions_wait(service: RunningService) -> None:
         assert any("event: answer" in line for line in lines)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
     assert refused.json()["error"]["code"] == "too_many_questions"
+
+
+def test_a_search_that_asks_the_model_waits_as_questions_do(service: RunningService) -> None:
+    with (
+        served(service.desk.settings, asks_waiting=0) as (url, _),
+        httpx2.Client(base_url=url, timeout=60, trust_env=False) as client,
+    ):
+        status = [
+            client.post("/api/kb/search", json={"question": QUESTION, **how}).status_code
+            for how in ({}, {"rerank": "llm"}, {"expand": "parts"}, {"expand": "off"})
+        ]
+    assert status == [200, 503, 503, 200]
 
 
 def test_documents_in_and_out(service: RunningService) -> None:

@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx2
 import pytest
-from service_fixture import QUESTION, RunningService, served
+from lmstudio_server import CHAT, chunk_of
+from service_fixture import QUESTION, RunningService, events, served
 
 TOKEN = "correct horse bättery staple"
 BEARER = {"Authorization": f"Bearer {TOKEN}".encode()}
@@ -104,11 +107,13 @@ def test_what_browsers_are_told(service: RunningService) -> None:
 
 
 def test_pages_need_nothing_from_elsewhere(service: RunningService) -> None:
-    """The pages name no other host, hold no script, and tell every route there is."""
+    """The pages name no other host and hold no script but files of ours; `/docs` tells every route there is."""
     for path in ("/", "/docs"):
         text = service.http.get(path).text
         assert "://" not in text
-        assert "<script" not in text
+        scripts = re.findall(r"<script[^>]*>[^<]*", text)
+        assert all(re.fullmatch(r'<script type="module" src="/page/\w+\.js">', script) for script in scripts)
+    assert service.http.get("/page/app.js").headers["content-type"].startswith("text/javascript")
     routes = service.http.get("/openapi.json").json()["paths"]
     assert all(path in text for path in routes)
     assert service.http.get("/page/%2e%2e/app.py").status_code == 404
@@ -145,6 +150,8 @@ def test_the_command(service: RunningService) -> None:
         "RAG_KB": str(service.desk.kb.path),
         "LMSTUDIO_HOST": service.desk.settings.host,
         "RAG_SERVICE_TOKEN": TOKEN,
+        "RAG_CHAT_MODEL": CHAT,
+        "RAG_TTL_S": "-1",
     }
     running = subprocess.Popen(
         [*SERVE, "--host", "0.0.0.0", "--port", "0", "--json"],
@@ -159,9 +166,17 @@ def test_the_command(service: RunningService) -> None:
     with httpx2.Client(base_url=address, timeout=60, trust_env=False) as client:
         assert client.get("/api/kb").status_code == 401
         found = client.get("/api/kb", headers=BEARER)
-    assert found.json()["documents"] >= 3
-    running.send_signal(signal.SIGINT)
+        go_on = threading.Event()
+        service.lm.waiting.clear()
+        service.lm.stream(chunk_of(CHAT, "The "), go_on)
+        body = {"question": QUESTION, "stream": True}
+        with client.stream("POST", "/api/kb/ask", json=body, headers=BEARER) as answer:
+            assert service.lm.waiting.wait(20)
+            running.send_signal(signal.SIGINT)
+            assert events(answer.read().decode())[-1][1]["error"]["code"] == "service_ending"
+        go_on.set()
     _, log = running.communicate(timeout=30)
+    assert found.json()["documents"] >= 3
     assert (running.returncode, TOKEN in log, "Traceback" in log) == (0, False, False)
 
 

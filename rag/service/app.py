@@ -1,6 +1,7 @@
 """The application: routes, what stands before them, and what is open to everybody."""
 
 import importlib.metadata
+import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from rag.settings import Settings
 from rag.web.limits import Limits
 
 PAGE = Path(__file__).parent / "page"
+mimetypes.add_type("text/javascript", ".js")  # which Windows may say is plain text, and no browser would run that
 
 
 class HealthForm(BaseModel):
@@ -64,6 +66,7 @@ def build_app(settings: Settings, options: ServiceOptions) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        desk.end()
         await run_in_threadpool(desk.close)
 
     guard = Middleware(TokenDemanded, token=options.token) if options.token else None

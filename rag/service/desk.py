@@ -33,6 +33,7 @@ class Desk:
         self.ingesting = threading.Lock()
         self._free = asyncio.Semaphore(options.asks_at_once)
         self._waiting = 0
+        self._ending = False
 
     def _refuse_if_full(self) -> None:
         if self._waiting >= self.options.asks_waiting:
@@ -54,6 +55,8 @@ class Desk:
             if self._free.locked():
                 yield Notice(f"Waiting for {self.options.asks_at_once + self._waiting - 1} other questions.")
             await self._free.acquire()
+            if self._ending:
+                raise _ending()
         finally:
             self._waiting -= 1
             self.metrics.waiting.set(self._waiting)
@@ -62,11 +65,22 @@ class Desk:
             async for item in items:
                 yield item
 
+    def end(self) -> None:
+        """Tell everybody who waits for an answer that none will come. For the event loop's thread."""
+        self._ending = True
+        for _ in range(self._waiting):
+            self._free.release()
+        self.threads.stop(_ending())
+
     def close(self) -> None:
-        """End what runs, and let go of the connections."""
-        self.threads.end()
+        """Wait a little for what runs, and let go of the connections."""
+        self.threads.wait()
         self.kb.close()
         self.lm.close()
+
+
+def _ending() -> Refused:
+    return Refused(503, "The service is ending. Ask again when it is back.", "service_ending", {"Retry-After": "30"})
 
 
 def _desk(request: Request) -> Desk:

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 
 import rag.errors as errors
 from rag.answer import Event, Said
-from rag.search.options import Mode, SearchKeywords
+from rag.search.options import Expand, Mode, Rerank, SearchKeywords
 from rag.service.desk import Desk, TheDesk
 from rag.service.forms import (
     AnswerForm,
@@ -70,22 +70,30 @@ def status(desk: TheDesk) -> StatusForm:
 
 
 @router.get("/search", responses=KNOWLEDGE | MODELS, summary="Search", response_model=HitsForm)
-def search_by_query(
+async def search_by_query(
     desk: TheDesk,
+    request: Request,
     question: Annotated[QuestionText, Query()],
     where: Annotated[Where, Query()] = [],  # noqa: B006  FastAPI copies it
     paths: Annotated[Paths, Query()] = [],  # noqa: B006
     mode: Mode = Mode.HYBRID,
     limit: Annotated[Limit | None, Query()] = None,
-) -> dict[str, Any]:
+) -> Any:
     """The passages that best fit a question, best first."""
-    return search(desk, SearchRequest(question=question, where=where, paths=paths, mode=mode, limit=limit))
+    body = SearchRequest(question=question, where=where, paths=paths, mode=mode, limit=limit)
+    return await search(desk, request, body)
 
 
 @router.post("/search", responses=KNOWLEDGE | MODELS, summary="Search", response_model=HitsForm)
-def search(desk: TheDesk, body: SearchRequest) -> dict[str, Any]:
-    """The passages that best fit a question, best first. By `words` alone it needs no model server."""
-    return {"hits": [hit.to_dict() for hit in desk.kb.search(body.question, **body.keywords())]}
+async def search(desk: TheDesk, request: Request, body: SearchRequest) -> Any:
+    """The passages that best fit a question, best first. By `words` alone it needs no model server.
+
+    What asks the chat model, to judge or for other questions, waits for its turn as questions do.
+    """
+    options = desk.kb.options(**body.keywords())
+    if options.rerank is Rerank.LLM or options.expand is not Expand.OFF:
+        return await outcome(request, desk.in_turn(partial(_searched, desk, body)))
+    return await run_in_threadpool(_search, desk, body)
 
 
 @router.post(
@@ -125,6 +133,14 @@ async def answered(desk: Desk, request: Request, body: AskRequest, ask: AskStrea
     answer = await outcome(request, asked)
     assert isinstance(answer, Answer)
     return answer.to_dict()
+
+
+def _search(desk: Desk, body: SearchRequest) -> dict[str, Any]:
+    return {"hits": [hit.to_dict() for hit in desk.kb.search(body.question, **body.keywords())]}
+
+
+def _searched(desk: Desk, body: SearchRequest, put: Put[dict[str, Any]]) -> None:
+    put(_search(desk, body))
 
 
 def _refuse_early(desk: Desk, body: AskRequest) -> None:

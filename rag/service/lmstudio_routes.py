@@ -42,7 +42,7 @@ from rag.service.lmstudio_forms import (
     UnloadForm,
     VisionRequest,
 )
-from rag.service.problems import MODELS, SafeJson, problem_of, told
+from rag.service.problems import MODELS, Refused, SafeJson, problem_of, told
 from rag.service.streams import COMMENT, Notice, Put, Silence, event_stream, outcome
 from rag.web.sse import DONE, event
 
@@ -277,7 +277,7 @@ async def _chunks(asked: Asked) -> AsyncGenerator[bytes, None]:
     yield DONE
 
 
-def _error(exc: errors.RagError) -> bytes:
+def _error(exc: errors.RagError | Refused) -> bytes:
     return event({"error": problem_of(exc).model_dump()})
 
 

@@ -238,7 +238,7 @@ async def _chunks(asked: AsyncGenerator[Event | Notice | Silence, None], *, usag
     yield DONE
 
 
-def _error(exc: errors.RagError) -> bytes:
+def _error(exc: errors.RagError | Refused) -> bytes:
     return event({"error": problem_of(exc).model_dump()})
 
 

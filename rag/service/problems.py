@@ -91,8 +91,10 @@ def status_of(exc: errors.RagError) -> int:
     return next(_STATUS[kind] for kind in type(exc).__mro__ if kind in _STATUS)
 
 
-def problem_of(exc: errors.RagError) -> Problem:
+def problem_of(exc: errors.RagError | Refused) -> Problem:
     """An error as its body tells it."""
+    if isinstance(exc, Refused):
+        return exc.problem
     code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(exc).__name__).lower()
     return problem(status_of(exc), str(exc), code)
 

@@ -1,14 +1,22 @@
 """Run the service in this process until a signal ends it."""
 
+import asyncio
 import logging
+import socket
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import rag.errors as errors
 from rag.service.options import ServiceOptions
 from rag.settings import Settings
 from rag.web.names import is_loopback
 from rag.web.sockets import listen
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from rag.service.desk import Desk
 
 
 def serve(settings: Settings, options: ServiceOptions, ready: Callable[[str], None]) -> None:
@@ -39,8 +47,9 @@ def serve(settings: Settings, options: ServiceOptions, ready: Callable[[str], No
         if exc.name is None or exc.name.split(".")[0] in ("rag", "ingest"):
             raise
         raise errors.MissingExtra("The service", "service") from exc
+    app = build_app(settings, options)
     config = uvicorn.Config(
-        build_app(settings, options),
+        app,
         log_config=None,
         access_log=False,
         log_level="warning",
@@ -51,4 +60,13 @@ def serve(settings: Settings, options: ServiceOptions, ready: Callable[[str], No
     )
     host = f"[{options.host}]" if ":" in options.host else options.host
     ready(f"http://{host}:{listener.getsockname()[1]}")
-    uvicorn.Server(config).run(sockets=[listener])
+    asyncio.run(_run(uvicorn.Server(config), listener, app.state.desk))
+
+
+async def _run(server: "uvicorn.Server", listener: socket.socket, desk: "Desk") -> None:
+    """Serve; once asked to end, have everybody told so, for whom uvicorn would wait until it breaks them off."""
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    while not server.should_exit and not serving.done():
+        await asyncio.wait({serving}, timeout=0.1)
+    desk.end()
+    await serving

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from contextvars import ContextVar, copy_context
@@ -14,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
 import rag.errors as errors
-from rag.service.problems import problem_of
+from rag.service.problems import Refused, problem_of
 from rag.web.sse import event
 
 log = logging.getLogger("rag.service")
@@ -59,11 +60,19 @@ class _Stopped(BaseException):
 Put = Callable[[T], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """How to stop what a thread does, and how to tell the client who waits for it."""
+
+    stop: threading.Event
+    tell: Callable[[_End], None]
+
+
 class Threads:
     """The threads that work for clients. They end when their client has gone, and all of them with the service."""
 
     def __init__(self) -> None:
-        self.running: dict[threading.Thread, threading.Event] = {}
+        self.running: dict[threading.Thread, _Work] = {}
 
     def run(
         self, work: Callable[[Put[T]], None], *, to_the_end: bool = False, ended: Callable[[], None] = lambda: None
@@ -102,7 +111,7 @@ class Threads:
                 send(_End(failure))
 
         thread = threading.Thread(target=copy_context().run, args=(body,), daemon=True, name="work for a client")
-        self.running[thread] = stop
+        self.running[thread] = _Work(stop, send)
         thread.start()
 
         async def items() -> AsyncGenerator[T | Notice | Silence, None]:
@@ -125,12 +134,17 @@ class Threads:
 
         return items()
 
-    def end(self) -> None:
-        """Let what runs end at its next step, and wait a little for it; a thread that is still stuck ends with us."""
-        for stop in list(self.running.values()):
-            stop.set()
+    def stop(self, why: Exception) -> None:
+        """Let all that runs end at its next step, and tell the clients at once."""
+        for work in list(self.running.values()):
+            work.stop.set()
+            work.tell(_End(why))
+
+    def wait(self) -> None:
+        """Wait a little for what was stopped; a thread that waits for a model even then ends with the process."""
+        until = time.monotonic() + _GRACE_S
         for thread in list(self.running):
-            thread.join(_GRACE_S)
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 async def outcome(request: Request, items: AsyncGenerator[T, None]) -> T:
@@ -160,7 +174,9 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def event_stream(events: AsyncGenerator[bytes, None], last: Callable[[errors.RagError], bytes]) -> StreamingResponse:
+def event_stream(
+    events: AsyncGenerator[bytes, None], last: Callable[[errors.RagError | Refused], bytes]
+) -> StreamingResponse:
     """Server-sent events; an error that comes in the midst of them is told as `last` does, for the headers are out."""
 
     async def told() -> AsyncGenerator[bytes, None]:
@@ -168,7 +184,7 @@ def event_stream(events: AsyncGenerator[bytes, None], last: Callable[[errors.Rag
             try:
                 async for one in events:
                     yield one
-            except errors.RagError as exc:
+            except (errors.RagError, Refused) as exc:
                 log.warning("%s", exc)
                 yield last(exc)
             except Exception:
@@ -182,6 +198,6 @@ def event_stream(events: AsyncGenerator[bytes, None], last: Callable[[errors.Rag
 COMMENT = b": \n\n"  # which clients pass over
 
 
-def error_event(exc: errors.RagError) -> bytes:
+def error_event(exc: errors.RagError | Refused) -> bytes:
     """The last event of a stream that failed."""
     return event({"error": problem_of(exc).model_dump()}, "error")
