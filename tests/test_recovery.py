@@ -1,4 +1,4 @@
-"""What goes wrong with models, and what becomes of it: the README's table, row by row."""
+"""What goes wrong with models, and what becomes of it: the table of docs/models.md, row by row."""
 
 import threading
 import time
