@@ -33,7 +33,7 @@ from rag.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 # The server of the tests, in a process of its own: it must not share a processor's time with what is measured.
-_MODELS = """
+MODELS = """
 import sys
 sys.path.insert(0, "tests")
 from lmstudio_server import lm_studio
@@ -42,7 +42,7 @@ with lm_studio() as lm:
     print(lm.port, flush=True)
     sys.stdin.read()
 """
-_CHAT, _EMBED = "qwen/qwen3-4b", "text-embedding-nomic-embed-text-v1.5"
+CHAT, EMBED = "qwen/qwen3-4b", "text-embedding-nomic-embed-text-v1.5"
 
 
 @dataclass
@@ -151,11 +151,11 @@ def main() -> None:
     parser.add_argument("--asking", type=int, default=20, help="users who ask (default: 20)")
     parser.add_argument("--seconds", type=float, default=20, help="how long (default: 20)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, running([sys.executable, "-c", _MODELS]) as port:
+    with tempfile.TemporaryDirectory() as folder, running([sys.executable, "-c", MODELS]) as port:
         environment = {
             "LMSTUDIO_HOST": f"127.0.0.1:{port}",
-            "RAG_CHAT_MODEL": _CHAT,
-            "RAG_EMBEDDING_MODEL": _EMBED,
+            "RAG_CHAT_MODEL": CHAT,
+            "RAG_EMBEDDING_MODEL": EMBED,
             "RAG_STATE_DIR": f"{folder}/state",
             "RAG_KB": f"{folder}/sample.kb",
             "RAG_TTL_S": "-1",
@@ -164,8 +164,8 @@ def main() -> None:
         settings = Settings(
             host=environment["LMSTUDIO_HOST"],
             kb=Path(environment["RAG_KB"]),
-            embedding_model=_EMBED,
-            chat_model=_CHAT,
+            embedding_model=EMBED,
+            chat_model=CHAT,
             engine=False,
             ttl_s=-1,
         )

@@ -103,7 +103,8 @@ def answer_stream(
 ) -> Generator[Event, None, None]:
     """Yield what the model says as it says it, and at last the checked Answer, as `finish` returns it.
 
-    In a conversation `talk` is what the model is asked; the answer is checked by the question, which stands by itself.
+    In a conversation `talk` is what the model is asked; the answer is checked by the question, which stands by itself
+    and may hold an earlier one's words, so that how likely an answer is goes by whichever of the two fits better.
     The answer abstains where nothing was found, or so little like the question that the model is not asked; where the
     model says that it does not know; where no sentence of what it said is supported by a passage; and where all of
     this makes an answer too unlikely, by `confidence`. If `strict`, it has no other sentences than supported ones. A
@@ -112,7 +113,10 @@ def answer_stream(
     leaves no room.
     """
     began = time.perf_counter()
+    own = talk.question if talk else question
     hopeless = confidence.hopeless(question, hits)
+    if hopeless and own != question and not confidence.hopeless(own, hits):
+        hopeless = None
     if not hits or hopeless:
         yield finish(_abstained(question, hits, _UNLIKE, hopeless or confidence.judged(question, hits)))
         return
@@ -140,6 +144,7 @@ def answer_stream(
         cut=cut,
         strict=strict,
         unsaid=why_unsaid(draft, answer_tokens),
+        own=own,
         confidence=confidence,
     )
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
@@ -248,20 +253,27 @@ def checked(
     cut: Cut | None = None,
     strict: bool = False,
     unsaid: str = "",
+    own: str = "",
     confidence: Confidence = _DEFAULT,
 ) -> Answer:
     """What the model said as an Answer: every sentence with its evidence, or the whole as an abstention.
 
     Of what was `cut`, the last sentence counts as unverified unless it is whole. `unsaid` is why nothing was said,
-    where that is no matter of the documents; `strict` leaves out what no passage supports.
+    where that is no matter of the documents; `strict` leaves out what no passage supports. `own` are the question's
+    own words, where it was made to stand by itself.
     """
     said = unlinked(said, (f"{hit.source}\n{hit.text}" for hit in passages))
     verdicts = [] if refuses(said) else _verdicts(question, said, passages, cut)
     supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
     silent = 0.0 if only_begun or (unsaid and not said.strip()) else -1.0
-    heard = max((2 * _speaks_of(question, evidence, passages) - 1 for evidence in supports), default=silent)
-    likely = confidence.judged(question, passages, heard)
+    likely = max(
+        (
+            confidence.judged(words, passages, _heard(words, supports, passages, silent))
+            for words in dict.fromkeys((question, own or question))
+        ),
+        key=lambda one: one.score,
+    )
     if unsaid and not said.strip():
         return replace(_abstained(question, passages, unsaid, likely, cut), text=NOT_SAID)
     if not verdicts:
@@ -274,6 +286,11 @@ def checked(
     answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ")
     left_out, signals = len(verdicts) - len(kept), asdict(likely.signals)
     return replace(answer, cut=cut, left_out=left_out, score=likely.score, signals=signals)
+
+
+def _heard(question: str, supports: Sequence[Evidence], passages: Sequence[Hit], silent: float) -> float:
+    """How much of what a question asks for stands in the evidence, -1 to 1; `silent` where there is none."""
+    return max((2 * _speaks_of(question, evidence, passages) - 1 for evidence in supports), default=silent)
 
 
 def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit], *, parted: str = " ") -> Answer:

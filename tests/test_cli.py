@@ -80,7 +80,7 @@ def test_a_knowledge_base_through_all_its_commands(command_environment: dict[str
         ).stdout
     )
     about = {"question", "searched", "answer", "abstained", "reason", "score", "signals", "cut", "left_out"}
-    assert set(asked) == {*about, "citations", "hits", "model", "usage", "timings"}
+    assert set(asked) == {*about, "citations", "hits", "model", "steps", "usage", "timings"}
     assert [set(passage) for passage in asked["hits"]] == [set(hit)] * len(asked["hits"])
     assert asked["abstained"] is False
     assert "24" in asked["answer"]
