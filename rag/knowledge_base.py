@@ -39,6 +39,8 @@ T = TypeVar("T")
 # 89.6/8.2/8.2: what is left out is seldom what was wanted.
 ANSWER_FLOOR = 0.55
 
+_SUMMARIES = "summaries.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -339,7 +341,7 @@ class KnowledgeBase:
         from rag.summarizing.summarize import Summarizer, selected
 
         chosen = selected(self.store, self.documents(where, paths), source)
-        kept, finish = Kept(self.path / "summaries.jsonl"), self._with_staleness
+        kept, finish = Kept(self.path / _SUMMARIES), self._with_staleness
         answer_tokens = self.settings.answer_tokens
         return Summarizer(self.store, chosen, self.chat_model, kept, answer_tokens=answer_tokens, finish=finish, **how)
 
@@ -377,6 +379,7 @@ class KnowledgeBase:
                     f"The knowledge base {self.path} has no document {source!r}. `rag ls` lists them."
                 )
             Writer(self.store).remove(row.id for row in rows)
+            (self.path / _SUMMARIES).unlink(missing_ok=True)  # what models wrote of it goes as well
             record(self.store)
         return len(rows)
 

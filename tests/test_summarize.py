@@ -309,6 +309,18 @@ def test_an_interrupt_gives_what_was_read_and_the_next_run_goes_on(server: FakeL
     assert len(parts) == count - 2
 
 
+def test_what_was_written_of_a_document_goes_with_it(server: FakeLMStudio, base: KnowledgeBase, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(base.path, tmp_path / "copy.kb")
+    with KnowledgeBase(tmp_path / "copy.kb", settings=base.settings) as copy:
+        source = "docs/manual.md"
+        copy.summarize(source)
+        assert (copy.path / "summaries.jsonl").stat().st_size > 0
+        copy.remove(source)
+        assert not (copy.path / "summaries.jsonl").exists()
+
+
 def test_an_interrupt_before_anything_was_read_is_just_that(base: KnowledgeBase) -> None:
     run = base.summarizing("hens.md").run()
     next(run)
