@@ -210,3 +210,24 @@ def test_a_heading_that_brings_one_word_is_not_shown_and_its_number_is_no_amount
     safety = Hit("manual.pdf", "id", "", 3, ("2 Safety",), 0, 36, text[:36], 1.0)
     assert check(Claim("There are 2 heavy battery packs.", ()), [safety]).status is CitationStatus.UNVERIFIED
     assert check(Claim("Chapter 2 is about safety.", ()), [safety]).status is CitationStatus.VERIFIED
+
+
+WARRANTY = passage(
+    "Product | Warranty\nGable vent controller | 4 years | If installed by an electrician\nSpare parts | 6 months |\n\n"
+    "The period begins on delivery. A replaced part is covered for the rest of it, but no less than 6 months."
+)
+
+
+@pytest.mark.parametrize(
+    "claim", ["The Gable vent controller is covered for 6 months.", "Gable vent controller: 6 months."]
+)
+def test_another_rows_amount_is_no_evidence(claim: str) -> None:
+    assert check(Claim(claim, ()), [WARRANTY]).status is CitationStatus.UNVERIFIED
+    right = claim.replace("6 months", "4 years")
+    assert check(Claim(right, ()), [WARRANTY]).status is CitationStatus.VERIFIED
+
+
+def test_the_next_sentence_may_go_on_with_another_amount() -> None:
+    told = passage("The pump of the mill first ran for 4 years. Rebuilt by Ann, it then ran for 9 years.")
+    claim = "After Ann had rebuilt it, the pump of the mill ran for 9 years."
+    assert check(Claim(claim, ()), [told]).status is CitationStatus.VERIFIED

@@ -35,6 +35,7 @@ class Reading:
     stems: tuple[frozenset[str], ...]
     quantities: tuple[tuple[Quantity, ...], ...]
     headings: tuple[bool, ...]  # which of the sentences are some
+    rows: tuple[bool, ...]  # which are a table's
     all_stems: frozenset[str]
     all_words: frozenset[str]
     around_words: frozenset[str]
@@ -65,6 +66,7 @@ def _read(text: str, surroundings: str) -> Reading:
             for part, (start, end) in zip(parts, spans, strict=True)
         ),
         headings=tuple(bool(_HEADING.fullmatch(text, start, end)) for start, end in spans),
+        rows=tuple(" | " in text[start:end] for start, end in spans),
         all_stems=all_stems,
         all_words=frozenset(plain(word) for part in (*parts, near) for word in part.folded),
         around_words=frozenset(plain(word) for word in near.folded),
@@ -101,6 +103,7 @@ def together(first: Reading, second: Reading) -> Reading:
         stems=first.stems + second.stems,
         quantities=first.quantities + second.quantities,
         headings=first.headings + second.headings,
+        rows=first.rows + second.rows,
         all_stems=first.all_stems | second.all_stems,
         all_words=first.all_words | second.all_words,
         around_words=first.around_words | second.around_words,
@@ -170,6 +173,7 @@ def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = Fal
     there = [q for at in chosen for q in passage.quantities[at]] + list(passage.around_quantities)
     given = quantities(question.folded)
     lost = [q for q in amounts if not _stands(q, there) and not (q.spelled and _stands(q, given))]
+    lost += [q for q in amounts if q not in lost and _borrowed(q, amounts, chosen, said.weights, variants, passage)]
     known = passage.all_words
     if near:
         known = passage.around_words.union(*(map(plain, part.folded) for part in zone))
@@ -190,6 +194,36 @@ def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = Fal
     spoken = passage.around.union(*(passage.stems[at] for at in chosen))
     shown = tuple(at for at in chosen if at == chosen[0] or not _is_idle(at, chosen, open_stems, variants, passage))
     return Support(shown, coverage, missing, denied, score, len(wanted & spoken) / len(wanted) if wanted else 0.0)
+
+
+def _borrowed(
+    amount: Quantity,
+    amounts: Sequence[Quantity],
+    chosen: Sequence[int],
+    stems: dict[str, float],
+    variants: dict[str, frozenset[str]],
+    passage: Reading,
+) -> bool:
+    """Whether the sentence that tells most of a claim has another amount of this kind, and the claim's own comes from
+    elsewhere: "pump | 4 years" and "spare parts | 6 months" are no evidence for a pump's 6 months.
+
+    A neighbour in running text may go on with what the sentence before it began, a table's row does not.
+    """
+    holders = [at for at in chosen if _stands(amount, passage.quantities[at])]
+    if not amount.measures or not holders:
+        return False
+
+    def told(at: int) -> float:
+        return sum(weight for stem, weight in stems.items() if variants[stem] & passage.stems[at])
+
+    most = max(map(told, holders))
+    for at in chosen:
+        alike = [q for q in passage.quantities[at] if q.unit == amount.unit and q.measures]
+        if at in holders or not alike or any(_stands(other, alike) for other in amounts) or told(at) <= most:
+            continue
+        if all(abs(holder - at) > 1 or passage.rows[at] for holder in holders):
+            return True
+    return False
 
 
 def _is_idle(
