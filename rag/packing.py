@@ -6,6 +6,7 @@ All sizes are tokens by `prompt_count`; what they are to a model, its TokenScale
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from rag.quoting import defused, quoted, quoted_name
 from rag.sentences import sentences
@@ -99,7 +100,12 @@ def _shortened(hit: Hit, end: int) -> Hit:
 
 
 def _cost(n: int, hit: Hit) -> int:
-    return prompt_count(_passage(n, hit)) + 1
+    return _counted(_passage(n, hit)) + 1
+
+
+@lru_cache(maxsize=64)
+def _counted(passage: str) -> int:
+    return prompt_count(passage)
 
 
 def _passage(n: int, hit: Hit) -> str:

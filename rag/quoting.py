@@ -5,6 +5,7 @@ Only prompts are changed so. What is stored, shown and cited are the document's 
 
 import re
 from functools import lru_cache
+from functools import lru_cache
 
 from rag.orders import without_orders
 
@@ -44,6 +45,7 @@ def defused(text: str) -> str:
 
 
 @lru_cache(maxsize=512)
+@lru_cache(maxsize=64)  # a passage is measured before it is sent, and again where it does not fit
 def quoted(text: str) -> str:
     """A passage as it stands in a prompt: without orders to who answers, and each of its lines behind a `>`.
 
