@@ -5,7 +5,6 @@ Only prompts are changed so. What is stored, shown and cited are the document's 
 
 import re
 from functools import lru_cache
-from functools import lru_cache
 
 from rag.orders import without_orders
 
@@ -54,6 +53,7 @@ def quoted(text: str) -> str:
     return "\n".join(f"> {line}".rstrip() for line in without_orders(defused(text)).splitlines())
 
 
+@lru_cache(maxsize=256)
 def quoted_name(text: str, longest: int = 200) -> str:
     """A document's name, a heading or a passage on one line, without orders."""
     return quoted_line(without_orders(defused(text)), longest)
