@@ -281,7 +281,7 @@ RESIDUALS = trees(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=60)
 @given(
     chosen=st.sets(st.integers(0, 39)),
     residuals=st.lists(st.none() | RESIDUALS, min_size=1, max_size=2),
