@@ -80,6 +80,10 @@ class Synthetic:
         self._cumulative = np.cumsum(frequency / frequency.sum())
         self._topics = self._rng.normal(size=(_TOPICS, DIMENSION)).astype(np.float32)
 
+    def reseed(self, seed: int) -> None:
+        """Go on with other texts and vectors of the same words and topics."""
+        self._rng = np.random.default_rng(seed)
+
     def text(self, words: int) -> str:
         """So many words, the frequent ones frequent."""
         return " ".join(self.words[np.searchsorted(self._cumulative, self._rng.random(words)).clip(0, WORDS - 1)])

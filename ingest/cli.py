@@ -78,7 +78,27 @@ def ingest(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that read files. Default: by the processors.", show_default=False),
+        typer.Option(
+            min=1,
+            help="Processes that read files; workers of --ray. Default: by the processors.",
+            show_default=False,
+        ),
+    ] = None,
+    embed_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A server that embeds, in place of $LMSTUDIO_HOST; several take turns.",
+            metavar="URL",
+            show_default=False,
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Have workers of Ray do it: `local`, or the address of a cluster (`auto`, HOST:PORT, ray://HOST:PORT).",
+            metavar="ADDRESS",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="The embedding model of a new knowledge base.")] = None,
     ttl: TtlOption = None,
@@ -123,6 +143,8 @@ def ingest(
                 dry_run=dry_run,
                 options=options,
                 workers=workers,
+                embed_urls=embed_url or (),
+                cluster=ray,
                 chosen=chosen,
                 also=also,
                 retry=not again,

@@ -7,9 +7,10 @@ told of when it is on disk.
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,20 +21,16 @@ from ingest.ledger import FileState, Group, Ledger, Work
 from ingest.members import ReadOptions
 from ingest.report import FileStatus, Outcome, Progress
 from ingest.vectors import Shelf
-from ingest.workers import Budget, Limits, Readers, workers_for
-from rag.lmstudio.batches import Embedded, Embedding, Text, Vector
-from rag.store.journal import Journal
-from rag.store.schema import DocumentRow
-from rag.store.upkeep import tidy
-from rag.store.write import NewVersion, Writer
+from ingest.workers import Budget, Limits, Process, Readers, workers_for
+from rag.lmstudio.batches import LOST_AT_FIRST, Embedded, Embedding, Text, Throttle, Vector
+from rag.store.schema import DocumentRow, Identity
+from rag.store.write import NewVersion
 
 _UNDER_WAY_BYTES = 16 << 20  # of what the reading processes sent and no table holds yet
 _GROUP_CHUNKS = 1024  # written together: few commits keep searches fast
 _GROUP_BYTES = 8 << 20
 _GROUP_S = 1.0  # the longest that something waits to be written
 _LOOK_UP = 1000
-_TIDY_AFTER = 2048  # chunks that no index covers yet: each makes searches slower, by some 40 microseconds
-_TIDY_REST = 10  # times as long as the last tidying took
 _PROGRESS_S = 0.1
 
 
@@ -81,6 +78,7 @@ class Server:
     """The embedding model as a flow needs it: its key, what embeds, and how many texts a request.
 
     `lead` are texts that stand before others in the first request; `check_lead` raises where its vectors are not right.
+    `throttle` says how many requests to keep in flight, and may know of former runs; `at_risk` texts at the least.
     """
 
     model: str
@@ -88,6 +86,23 @@ class Server:
     batch: int
     lead: tuple[str, ...] = ()
     check_lead: Callable[[npt.NDArray[np.float32]], None] = lambda vectors: None
+    throttle: Throttle = field(default_factory=Throttle)
+    at_risk: int = LOST_AT_FIRST
+
+
+class Target(Protocol):
+    """Where a flow brings what it made of files: what is known there, and the thread-safe way to add to it.
+
+    `rows` are all documents by id that have to do with the files.
+    """
+
+    @property
+    def rows(self) -> Mapping[str, DocumentRow]: ...
+    @property
+    def identity(self) -> Identity: ...
+    @property
+    def shelf(self) -> Shelf: ...
+    def write(self, group: Group) -> None: ...
 
 
 @dataclass(slots=True)
@@ -97,10 +112,27 @@ class Totals:
     documents: int = 0
     chunks: int = 0
     embedded: int = 0
-    reused: int = 0
     tokens: int = 0
     files: int = 0
     bytes: int = 0
+
+    def add(self, other: "Totals") -> None:
+        """Count what another run has done."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def progress(self, files: int, size: int, began: float) -> Progress:
+        """How far a run over so many files and bytes has come that began at that time of `time.monotonic`."""
+        seconds = max(time.monotonic() - began, 1e-3)
+        return Progress(
+            files_done=self.files,
+            files_total=files,
+            documents=self.documents,
+            chunks=self.chunks,
+            tokens=self.tokens,
+            tokens_per_s=self.tokens / seconds,
+            eta_s=(size - self.bytes) / self.bytes * seconds if self.bytes else None,
+        )
 
 
 class Flow:
@@ -112,6 +144,7 @@ class Flow:
         workers: int | None = None,
         limits: Limits | None = None,
         look: Callable[[bytes], str] = lambda _picture: "",
+        idle: list[Process] | None = None,
     ) -> None:
         self.totals = Totals()
         self._work = work
@@ -129,6 +162,7 @@ class Flow:
             lambda task, answer, held: self._events.put(_Read(task, answer, held)),
             lambda problem: self._events.put(_ReadingEnded(problem)),
             look,
+            idle,
         )
         self._waiting: dict[str, list[tuple[_Open, int]]] = {}  # by hash: whose chunk that is, and which one
         self._look_up: dict[str, Text] = {}
@@ -144,16 +178,15 @@ class Flow:
         self._readers.close()
 
     def run(
-        self, writer: Writer, server: Server, options: ReadOptions, on_progress: Callable[[Progress], None]
+        self, target: Target, server: Server, options: ReadOptions, on_progress: Callable[[Progress], None]
     ) -> Iterator[Outcome]:
-        """Read, embed and write; yields outcomes as they are on disk. Raises ServerError or KnowledgeBaseError.
+        """Read, embed and write; yields outcomes when the target has written them.
 
-        What has been embedded is kept in the journal until it is written, whatever ends the run.
+        Raises ServerError or KnowledgeBaseError.
         """
-        self._ledger = Ledger(self._work, writer.rows)
-        journal = Journal(writer.store.path, writer.store.identity)
-        self._shelf = Shelf(writer, journal)
-        self._dimension = writer.store.identity.dimension
+        self._ledger = Ledger(self._work, target.rows)
+        self._shelf = target.shelf
+        self._dimension = target.identity.dimension
         self._embedding = Embedding(
             server.embed,
             server.batch,
@@ -161,10 +194,12 @@ class Flow:
             lambda problem: self._events.put(_Stopped(problem)),
             server.lead,
             server.check_lead,
+            server.throttle,
+            server.at_risk,
         )
-        writing = threading.Thread(target=self._write, args=(writer,), daemon=True)
+        writing = threading.Thread(target=self._write, args=(target.write,), daemon=True)
         writing.start()
-        job = Job(options, writer.store.identity.chunk_tokens, server.model, self._limits.megabytes)
+        job = Job(options, target.identity.chunk_tokens, server.model, self._limits.megabytes)
         self._readers.read(self._tasks, job)
         for state in list(self._ledger.files.values()):
             if problem := state.work.file.problem:
@@ -172,14 +207,11 @@ class Flow:
                 self._finish_file(state)
         try:
             yield from self._loop(writing, on_progress)
-            writer.sweep()
-            journal.clear()
         finally:
             self._embedding.close()
             self._readers.close()
             self._groups.put(None)
             writing.join()  # in the middle of a commit is no time to leave
-            journal.close()
 
     def _loop(self, writing: threading.Thread, on_progress: Callable[[Progress], None]) -> Iterator[Outcome]:
         told = 0.0
@@ -357,18 +389,11 @@ class Flow:
             self._groups.put(group)
             self._group = Group()
 
-    def _write(self, writer: Writer) -> None:
+    def _write(self, write: Callable[[Group], None]) -> None:
         """The thread that changes the tables."""
-        chunks, next_tidying = 0, 0.0
         while (group := self._groups.get()) is not None:
             try:
-                writer.put(group.versions, group.failures, group.containers)
-                writer.remove(group.removed)
-                chunks += group.chunks
-                if chunks >= _TIDY_AFTER and (began := time.monotonic()) >= next_tidying:
-                    tidy(writer.store)
-                    chunks = 0
-                    next_tidying = time.monotonic() + _TIDY_REST * (time.monotonic() - began)
+                write(group)
             except BaseException as exc:  # noqa: BLE001 - it is handed to the thread that waits for us
                 self._events.put(_Stopped(exc))
                 return
@@ -400,18 +425,7 @@ class Flow:
                 yield self._events.get_nowait()
 
     def _progress(self) -> Progress:
-        totals = self.totals
-        seconds = max(time.monotonic() - self._began, 1e-3)
-        rest = (self._bytes - totals.bytes) / totals.bytes * seconds if totals.bytes else None
-        return Progress(
-            files_done=totals.files,
-            files_total=len(self._tasks),
-            documents=totals.documents,
-            chunks=totals.chunks,
-            tokens=totals.tokens,
-            tokens_per_s=totals.tokens / seconds,
-            eta_s=rest,
-        )
+        return self.totals.progress(len(self._tasks), self._bytes, self._began)
 
 
 def _told(read: ReadDocument) -> str:

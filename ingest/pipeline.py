@@ -1,27 +1,29 @@
 """Files into a knowledge base: one outcome a file, and nothing lost whatever happens between."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from ingest.describe import Describer, describer
+from ingest.distribute import Cluster, Distributed
 from ingest.fetch import fetched, is_address
 from ingest.filters import NO_FILTER, Filter
-from ingest.flow import Flow, Server
+from ingest.flow import Flow
 from ingest.inventory import Inventory, comparison, great_loss, look, refuse_empty, why_removed
 from ingest.ledger import Work
 from ingest.members import ReadOptions
 from ingest.report import FileStatus, IngestReport, Outcome, Progress
+from ingest.servers import embedding_server
 from ingest.sources import File, Plan, Scope, moved_source, swallowed
-from rag.identity import check_lead
+from ingest.tables import Tables
 from rag.knowledge_base import KnowledgeBase
 from rag.store.journal import Journal
 from rag.store.kept import Kept
 from rag.store.names import digest
-from rag.store.schema import CANARY_TEXTS, DocumentRow
+from rag.store.schema import DocumentRow
+from rag.store.tables import Store
 from rag.store.upkeep import tidy
 from rag.store.versions import record
 from rag.store.write import FAILED, OK, Writer, write_lock
@@ -42,6 +44,8 @@ def ingest(
     dry_run: bool = False,
     options: ReadOptions = _DEFAULTS,
     workers: int | None = None,
+    embed_urls: Sequence[str] = (),
+    cluster: str | None = None,
     chosen: Filter = NO_FILTER,
     also: Sequence[File] = (),
     retry: bool = True,
@@ -56,6 +60,8 @@ def ingest(
     `on_outcome` each as it is final. A run that is interrupted keeps what it had committed, and the next one goes on.
     With `dry_run` the report says what would be done; nothing is read, written or asked of the model server.
     `workers` is how many processes read files, by default as many as there are processors, within reason.
+    `embed_urls` are servers that embed in turn, in place of the one that the settings name. `cluster` has workers of
+    Ray do the work: `local` for a Ray of this machine while it takes, else an address; `workers` is then how many.
     `chosen` says which files of folders count: what `exclude` or an ignore file leaves out is removed if it was known,
     what `include` does not match is neither read nor removed. `also` are files that are known by another name than
     their path, as what was piped in. Without `retry`, what could not be read and has not changed is left alone.
@@ -88,7 +94,7 @@ def ingest(
         return report
     with fetched(addresses, into.path, _by_source(into)) as pages, write_lock(into.path):
         seen = replace(seen, files=[*seen.files, *also, *pages])
-        writer = _writer(into, seen) if into.exists else None
+        writer = _writer(into, seen, embed_urls) if into.exists else None
         rows = list(writer.rows.values()) if writer else []
         roots = writer.store.roots() if writer else {}
         plan, told = _compared(seen, rows, roots, prune=prune, yes=yes, retry=retry)
@@ -97,16 +103,18 @@ def ingest(
         on_plan(len(seen.files) + len(seen.skipped) + len(plan.files.removed) + len(told) - len(plan.files.left))
         # The processes that read start while the server is asked for its model.
         options, describe = _describing(into, options) if plan.work else (options, None)
-        with closing(Flow(plan.work, workers, look=describe or _nothing)) as flow:
-            writer = writer or _writer(into, seen)
+        with closing(_flow(plan.work, workers, describe, into, embed_urls, cluster)) as flow:
+            writer = writer or _writer(into, seen, embed_urls)
             for outcome in (*seen.skipped, *told):
                 tell(outcome)
             _settle(plan, writer)
             _tell_settled(plan, seen, tell)
             try:
                 if plan.work:
-                    for outcome in flow.run(writer, _server(into), options, on_progress):
-                        tell(outcome)
+                    with closing(Tables(writer)) as tables:
+                        for outcome in _made(flow, tables, into, embed_urls, options, on_progress):
+                            tell(outcome)
+                        tables.settle()
             finally:
                 if describe:
                     describe.close()
@@ -123,10 +131,50 @@ def ingest(
     return report
 
 
-def _writer(into: KnowledgeBase, seen: Inventory) -> Writer:
-    writer = Writer(into.made())
+def _writer(into: KnowledgeBase, seen: Inventory, embed_urls: Sequence[str]) -> Writer:
+    writer = Writer(_store(into, embed_urls))
     _name_from_outer_roots(seen.scopes, writer)
     return writer
+
+
+def _store(into: KnowledgeBase, embed_urls: Sequence[str]) -> Store:
+    """The tables; where there are none yet, one of the servers that are to embed says for which model."""
+    if into.exists or not embed_urls:
+        return into.made()
+    settings = replace(into.settings, host=embed_urls[0])
+    with KnowledgeBase(into.path, settings=settings, notify=into.notify) as served:
+        return served.made()
+
+
+def _flow(
+    work: Sequence[Work],
+    workers: int | None,
+    describe: Describer | None,
+    into: KnowledgeBase,
+    embed_urls: Sequence[str],
+    cluster: str | None,
+) -> Flow | Distributed:
+    """What does the work: this process, or a cluster."""
+    if cluster is None or not work:
+        return Flow(work, workers, look=describe or _nothing)
+    hosts = embed_urls or (into.settings.host,)
+    return Distributed(work, Cluster(cluster, workers), into.settings, hosts, into.notify)
+
+
+def _made(
+    flow: Flow | Distributed,
+    tables: Tables,
+    into: KnowledgeBase,
+    embed_urls: Sequence[str],
+    options: ReadOptions,
+    on_progress: Callable[[Progress], None],
+) -> Iterator[Outcome]:
+    """Do the work; the outcomes as they are on disk."""
+    if isinstance(flow, Distributed):
+        yield from flow.run(tables, options, on_progress)
+        return
+    with embedding_server(into, embed_urls) as server:
+        yield from flow.run(tables, server, options, on_progress)
 
 
 def _describing(into: KnowledgeBase, options: ReadOptions) -> tuple[ReadOptions, Describer | None]:
@@ -139,18 +187,6 @@ def _describing(into: KnowledgeBase, options: ReadOptions) -> tuple[ReadOptions,
 
 def _nothing(_picture: bytes) -> str:
     return ""
-
-
-def _server(into: KnowledgeBase) -> Server:
-    """What embeds. The first request shows whether the model makes vectors as when the index was made, in order."""
-    embedder, made_with = into.embedder, into.store.made_with()
-    return Server(
-        made_with[0].embedding_model,
-        embedder.embed_documents,
-        into.settings.embed_batch,
-        CANARY_TEXTS,
-        partial(check_lead, into.path, made_with, embedder),
-    )
 
 
 @dataclass(frozen=True, slots=True)

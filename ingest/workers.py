@@ -100,11 +100,12 @@ def workers_for(tasks: list[Task], wanted: int | None) -> int:
 
 
 @dataclass(slots=True)
-class _Process:
-    """One process, and since when it owes us an answer."""
+class Process:
+    """One process, which job it was told, and since when it owes us an answer."""
 
     popen: "subprocess.Popen[bytes]"
     limits: Limits
+    job: Job | None = None
     base_rss: int = 0
     owes_since: float | None = None
     allowed_s: float = 0.0
@@ -112,7 +113,7 @@ class _Process:
     answered: bool = False
 
     @classmethod
-    def start(cls, limits: Limits) -> "_Process":
+    def start(cls, limits: Limits) -> "Process":
         """A new process, which has not been told its job."""
         # Without -P the folder that the user stands in would come first, and a file json.py there would be run.
         command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path)]
@@ -134,6 +135,12 @@ class _Process:
     def output(self) -> BinaryIO:
         assert self.popen.stdout is not None
         return self.popen.stdout  # type: ignore[return-value]
+
+    def learn(self, job: Job) -> None:
+        """Tell it its job, once."""
+        if self.job is None:
+            self.job = job
+            self.tell(packed_job(job))
 
     def tell(self, data: bytes) -> None:
         """Send a message. A process that has ended is noticed when it is listened to."""
@@ -227,6 +234,7 @@ class Readers:
     threads with a task, what was said about it, and the bytes of the budget that it holds; every task ends with a
     FileDone. `on_end` is called once, when all files are done, with None or the error that ended it. `look` is asked,
     from these threads as well, what a picture shows that a process has met; the process has no time to lose meanwhile.
+    Processes of a former run are taken from `idle`, and put there at the end; without such a list they end.
     """
 
     limits: Limits
@@ -234,8 +242,9 @@ class Readers:
     on_answer: Listener
     on_end: Callable[[BaseException | None], None]
     look: Callable[[bytes], str] = lambda picture: ""
-    _ready: list[_Process] = field(default_factory=list)
-    _all: list[_Process] = field(default_factory=list)
+    idle: list[Process] | None = None
+    _ready: list[Process] = field(default_factory=list)
+    _all: list[Process] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -243,7 +252,7 @@ class Readers:
 
     def start(self, count: int) -> None:
         """Start the processes."""
-        self._ready = [self._new() for _ in range(count)]
+        self._ready = [self._taken() or self._new() for _ in range(count)]
 
     def read(self, tasks: Iterable[Task], job: Job) -> None:
         """Read the files, in any order; returns at once."""
@@ -269,13 +278,23 @@ class Readers:
         for process in processes:
             process.close()
 
-    def _new(self) -> _Process:
-        process = _Process.start(self.limits)
+    def _taken(self) -> Process | None:
+        while self.idle:
+            process = self.idle.pop()
+            if process.popen.poll() is None:
+                with self._lock:
+                    self._all.append(process)
+                return process
+            process.close()
+        return None
+
+    def _new(self) -> Process:
+        process = Process.start(self.limits)
         with self._lock:
             self._all.append(process)
         return process
 
-    def _serve(self, process: _Process, source: Iterator[Task], job: Job) -> None:
+    def _serve(self, process: Process, source: Iterator[Task], job: Job) -> None:
         problem: BaseException | None = None
         try:
             self._read_all(process, source, job)
@@ -288,9 +307,12 @@ class Readers:
             if last or problem:
                 self.on_end(problem)
 
-    def _read_all(self, process: _Process, source: Iterator[Task], job: Job) -> None:
+    def _read_all(self, process: Process, source: Iterator[Task], job: Job) -> None:
         """Keep one process busy with what is left in the source, and replace it where it ends or is worn."""
-        process.tell(packed_job(job))
+        if process.job not in (None, job):
+            self._retire(process)
+            process = self._new()
+        process.learn(job)
         ahead: deque[Task] = deque()
         while not self._stopped.is_set():
             for task in self._more(ahead, source):
@@ -319,10 +341,15 @@ class Readers:
             if worn and not self._stopped.is_set():
                 self._retire(process)
                 process = self._new()
-                process.tell(packed_job(job))
+                process.learn(job)
                 for waiting in ahead:
                     process.tell(packed_task(waiting))
-        self._retire(process)
+        if self.idle is None or self._stopped.is_set():
+            self._retire(process)
+            return
+        with self._lock:
+            self._all.remove(process)
+        self.idle.append(process)
 
     def _words_of(self, picture: Picture) -> str:
         """What a picture shows; "" where all is to end before that is known."""
@@ -352,7 +379,7 @@ class Readers:
             count, size = count + 1, size + task.size
             yield task
 
-    def _check_startup(self, process: _Process) -> None:
+    def _check_startup(self, process: Process) -> None:
         """Raise where processes cannot be started at all: every file would fail, and none is to blame."""
         probe = subprocess.run(
             [sys.executable, "-P", "-c", _START.replace("; main()", ""), json.dumps(sys.path)],
@@ -365,7 +392,7 @@ class Readers:
             last = probe.stderr.strip().rpartition("\n")[2]
             raise errors.RagError(f"The processes that read files cannot be started: {last}")
 
-    def _retire(self, process: _Process) -> None:
+    def _retire(self, process: Process) -> None:
         process.close()
         with self._lock:
             self._all.remove(process)

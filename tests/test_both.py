@@ -15,7 +15,7 @@ from rag.search.retrieve import chosen, hits, retrieve
 from rag.store.both import search_both
 from rag.store.names import digest
 from rag.store.tables import Store
-from rag.store.write import NewVersion, Writer, _chunk_table
+from rag.store.write import NewVersion, Writer, chunk_table, finished
 from rag.types import Hit
 
 OPTIONS = SearchOptions(limit=3)
@@ -63,7 +63,7 @@ def test_the_same_is_found_where_many_passages_tie(store: Store, question: str) 
 def test_what_is_half_written_is_not_shown(store: Store) -> None:
     """Chunks come before their document's row: until then its former ones count, and it takes no other's place."""
     half = document("docs/0.md", "battery life\nbattery life again")
-    chunks = _chunk_table([half], {half.row.id: "en"}, store.chunks_table.schema)
+    chunks = chunk_table([finished(half)], {}, store.chunks_table.schema)
     before = at_once(store, QUESTIONS[0])
     store.chunks_table.add(chunks)
     vector = unit("battery life")

@@ -23,7 +23,8 @@ rag.lmstudio.embeddings rag.lmstudio.token_scale rag.lmstudio.chat rag.lmstudio.
 rag.lmstudio.agent rag.lmstudio.client
 rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
 rag.store.vectors
-rag.store.kept rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.both rag.store.rank
+rag.store.kept rag.store.write rag.store.fragments rag.store.upkeep rag.store.within rag.store.search
+rag.store.both rag.store.rank
 rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking rag.links
@@ -59,7 +60,8 @@ ingest.formats.subtitles ingest.formats.markup ingest.formats.notebook
 ingest.detect ingest.formats.archive ingest.formats.mailbox ingest.formats.attachments ingest.formats.record_files
 ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
-ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow ingest.describe
+ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.tables ingest.flow ingest.servers
+ingest.describe ingest.parcels ingest.distribute
 ingest.pipeline ingest.watch ingest.show ingest.cli
 rag.service.options rag.service.problems rag.service.guard rag.service.metrics rag.service.streams
 rag.service.desk rag.service.forms
@@ -85,6 +87,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "httpx2": ("rag.lmstudio", "ingest.fetch"),  # the model server, and pages that a user names
     "lancedb": "rag.store.lance",
     "pyarrow": "rag.store",
+    "lance": "rag.store.fragments",
+    "ray": "ingest.distribute",
     "pydantic": ("rag.lmstudio.schemas", "rag.service"),
     "pydantic_core": "rag.lmstudio.schemas",
     "jsonschema": ("rag.lmstudio.schemas", "rag.engine.integrations"),

@@ -12,6 +12,7 @@ from rag.store.names import digest, embedded_hash
 from rag.store.search import by_vector, by_words, passages
 from rag.store.tables import Store
 from rag.store.upkeep import coverage, tidy
+from rag.store.vectors import stored_hashes, stored_vectors
 from rag.store.write import Writer, write_lock
 
 
@@ -106,9 +107,9 @@ def test_vectors_of_another_model_are_no_use(store: Store) -> None:
 def test_hashes_are_halved_and_sorted(store: Store) -> None:
     one = version("docs/a.md", "battery\ncable")
     writer = Writer(store)
-    assert writer.hashes().size == 0
+    assert stored_hashes(store).size == 0
     writer.put([one])
-    assert writer.hashes().tolist() == sorted(int(embedded_hash(chunk)[:16], 16) for chunk in one.chunks)
+    assert stored_hashes(store).tolist() == sorted(int(embedded_hash(chunk)[:16], 16) for chunk in one.chunks)
 
 
 def test_chunks_without_their_row_do_not_count_and_are_swept(store: Store) -> None:
@@ -116,9 +117,9 @@ def test_chunks_without_their_row_do_not_count_and_are_swept(store: Store) -> No
     writer = Writer(store)
     writer.put([version("docs/a.md", "the old battery")])
     half = version("docs/a.md", "the new accumulator")
-    from rag.store.write import _chunk_table
+    from rag.store.write import chunk_table, finished
 
-    store.chunks_table.add(_chunk_table([half], {half.row.id: "en"}, store.chunks_table.schema))
+    store.chunks_table.add(chunk_table([finished(half)], {}, store.chunks_table.schema))
     assert by_words(store, "accumulator", 5) == []
     assert [found.text for found in by_words(store, "battery", 5)] == ["the old battery"]
     assert store.chunks_table.count_rows() == 2
@@ -165,7 +166,7 @@ def test_vectors_are_found_again_by_what_was_embedded(store: Store) -> None:
     one = version("docs/a.md", "battery", (0, 0.6, 0.8, 0))
     writer.put([one])
     name = embedded_hash(one.chunks[0])
-    found = writer.vectors_of([name, "unknown"])
+    found = stored_vectors(store, [name, "unknown"])
     assert list(found) == [name]
     assert found[name] == pytest.approx([0, 0.6, 0.8, 0])
 

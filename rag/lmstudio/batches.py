@@ -21,7 +21,7 @@ _BATCH_TOKENS = 16_384
 _PATIENCE_S = 0.05  # how long an incomplete batch waits for more texts
 _LEAST = 8  # texts a request, where the last ones are shared out
 # What is in flight is lost when we are killed: at most this many texts, or this share of what the run has embedded.
-_LOST_AT_FIRST = 16
+LOST_AT_FIRST = 16
 _LOST_SHARE = 0.05
 _TRIES = 3
 _PAUSE_S = 0.5
@@ -115,7 +115,8 @@ class Embedding:
     """A few threads that embed what is waiting, and call `on_done` or `on_error`.
 
     `lead` are texts that stand before all others in the first request. `check_lead` is shown that request's vectors
-    before anything else is sent. What this or `on_done` raises ends the work.
+    before anything else is sent. What this or `on_done` raises ends the work. `at_risk` texts may be in flight from the
+    first on.
     """
 
     embed: Embed
@@ -125,6 +126,7 @@ class Embedding:
     lead: tuple[str, ...] = ()
     check_lead: Callable[[npt.NDArray[np.float32]], None] = lambda vectors: None
     throttle: Throttle = field(default_factory=Throttle)
+    at_risk: int = LOST_AT_FIRST
     _waiting: deque[Text] = field(default_factory=deque)
     _again: deque[_Batch] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -210,7 +212,7 @@ class Embedding:
     def _cut(self) -> _Batch | None:
         """As many of the waiting texts as one request takes; None where more are worth waiting for."""
         level = self.throttle.level
-        room = max(_LOST_AT_FIRST, int(_LOST_SHARE * self._done_texts))
+        room = max(self.at_risk, int(_LOST_SHARE * self._done_texts))
         most = min(self.batch - len(self.lead), -(-room // level))
         if self._flying and self._flying + most > room:
             return None

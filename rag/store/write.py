@@ -6,7 +6,7 @@ row is the commit mark. What a crash leaves behind is swept by a later writer.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 import rag.errors as errors
@@ -31,7 +30,6 @@ T = TypeVar("T")
 FAILED, OK = "failed", "ok"
 RESTORING = Path("versions") / "restoring"  # below a knowledge base, while an older version is being restored
 _BLOCK = 1000
-_HALF = 16  # hexadecimal digits of 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +101,41 @@ class Writer:
 
         `failures` are as for `fail`; `containers` are rows of files whose documents have rows of their own.
         """
-        if not versions and not failures and not containers:
+        done = [finished(version) for version in versions]
+        new = chunk_table(done, self.rows, self.store.chunks_table.schema)
+        self.put_written(
+            [(version.row, version.text) for version in done],
+            lambda: self.store.chunks_table.add(new) if new.num_rows else None,
+            failures,
+            containers,
+        )
+
+    def put_written(
+        self,
+        documents: Sequence[tuple[DocumentRow, str]],
+        commit_chunks: Callable[[], object],
+        failures: Sequence[tuple[DocumentRow, str]] = (),
+        containers: Sequence[DocumentRow] = (),
+    ) -> None:
+        """The same for documents whose chunks `commit_chunks` adds: finished rows, and the whole texts."""
+        if not documents and not failures and not containers:
             return
-        store, before = self.store, self.rows
-        now = int(time.time())
-        # A version with the revision that stands there already is the same text: only its row changes.
-        new = [v for v in versions if v.row.id not in before or before[v.row.id].revision != v.row.revision]
-        former = {v.row.id: before[v.row.id].revision for v in new if v.row.id in before and before[v.row.id].revision}
-        spoken = {v.row.id: language_of(v.text) for v in versions}
-        rows = [
-            replace(v.row, chunks=len(v.chunks), indexed_at=now, status=OK, error="", language=spoken[v.row.id])
-            for v in versions
-        ]
-        texts = [version.text for version in versions]
+        before, now = self.rows, int(time.time())
+        new = [row for row, _ in documents if _is_new(row, before)]
+        former = {row.id: before[row.id].revision for row in new if row.id in before and before[row.id].revision}
+        rows = [replace(row, indexed_at=now) for row, _ in documents]
+        texts = [text for _, text in documents]
         kept = self.store.texts(row.id for row, _ in failures if row.id in before and before[row.id].revision)
         for row, error in failures:
             rows.append(self._failed(row, error, now))
             texts.append(kept.get(row.id, ""))
         rows += [replace(row, indexed_at=now) for row in containers]
         texts += [""] * len(containers)
-        self._sweep({(v.row.id, v.row.revision) for v in new} & self._orphans)
-        with store_errors(store.path):
-            if any(version.chunks for version in new):
-                store.chunks_table.add(_chunk_table(new, spoken, store.chunks_table.schema))
+        self._sweep({(row.id, row.revision) for row in new} & self._orphans)
+        with store_errors(self.store.path):
+            commit_chunks()
             self._put_rows(rows, texts)
-            self._remove_chunks({v.row.id: v.row.revision for v in new}, former)
+            self._remove_chunks({row.id: row.revision for row in new}, former)
 
     def _remove_chunks(self, current: dict[str, str], former: dict[str, str]) -> None:
         """Delete the chunks of documents' former revisions."""
@@ -186,35 +194,6 @@ class Writer:
             with store_errors(self.store.path):
                 self.store.roots_table.delete(col("name").isin(gone))
 
-    def hashes(self) -> npt.NDArray[np.uint64]:
-        """The first half of each hash of what was embedded that the chunks table holds, sorted.
-
-        A hash whose half is not there has no vector in the store: most texts of a run are new, and asking the table
-        for each of them costs more than embedding them.
-        """
-        with store_errors(self.store.path):
-            found = [np.zeros(0, np.uint64)]
-            for batch in self.store.chunks_table.search().select(["embedded_hash"]).to_batches(65536):
-                halves = pc.utf8_slice_codeunits(batch.column(0), 0, _HALF).to_pylist()
-                found.append(np.fromiter((int(half, 16) for half in halves), np.uint64, len(halves)))
-        return np.unique(np.concatenate(found))
-
-    def vectors_of(self, hashes: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-        """Vectors that the store already holds, by the hash of what was embedded."""
-        found: dict[str, npt.NDArray[np.float32]] = {}
-        for some in _blocks(sorted(set(hashes))):
-            with store_errors(self.store.path):
-                table = (
-                    self.store.chunks_table.search()
-                    .where(col("embedded_hash").isin(some))
-                    .select(["embedded_hash", "vector"])
-                    .to_arrow()
-                )
-            vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            matrix = vectors.reshape(-1, self.store.identity.dimension).astype(np.float32)
-            found |= zip(table["embedded_hash"].to_pylist(), matrix, strict=True)
-        return found
-
     def sweep(self) -> int:
         """Delete the chunks that no document row names: the leavings of a crash. Returns how many there were."""
         return self._sweep(set(self._orphans))
@@ -259,10 +238,28 @@ def _blocks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     return (values[begin : begin + _BLOCK] for begin in range(0, len(values), _BLOCK))
 
 
-def _chunk_table(versions: Sequence[NewVersion], languages: Mapping[str, str], schema: pa.Schema) -> pa.Table:
+def finished(version: NewVersion) -> NewVersion:
+    """A document that was read, with its row as it will stand but for its time."""
+    spoken = language_of(version.text)
+    row = replace(version.row, chunks=len(version.chunks), status=OK, error="", language=spoken)
+    return replace(version, row=row)
+
+
+def _is_new(row: DocumentRow, before: Mapping[str, DocumentRow]) -> bool:
+    """Whether a document's chunks are to be written. A revision that stands there already has the same ones."""
+    return row.id not in before or before[row.id].revision != row.revision
+
+
+def chunk_table(versions: Sequence[NewVersion], before: Mapping[str, DocumentRow], schema: pa.Schema) -> pa.Table:
+    """The chunks of finished versions as the table holds them, but for those that stand there `before`, by id."""
     columns: dict[str, list[object]] = {name: [] for name in schema.names if name != "vector"}
+    dimension = schema.field("vector").type.list_size
+    matrices = [np.zeros((0, dimension), np.float32)]
     for version in versions:
+        if not _is_new(version.row, before):
+            continue
         id_, revision = version.row.id, version.row.revision
+        matrices.append(version.vectors.reshape(-1, dimension))
         for chunk in version.chunks:
             row = {
                 "id": digest(id_, str(chunk.start), str(chunk.end), chunk.text),
@@ -277,13 +274,12 @@ def _chunk_table(versions: Sequence[NewVersion], languages: Mapping[str, str], s
                 "headings": list(chunk.headings),
                 "context": chunk.context,
                 "searched": chunk.searched,
-                "words": terms(chunk.searched, languages[id_]),
+                "words": terms(chunk.searched, version.row.language),
                 "embedded_hash": embedded_hash(chunk),
             }
             for name, value in row.items():
                 columns[name].append(value)
-    dimension = schema.field("vector").type.list_size
-    vectors = np.concatenate([version.vectors.reshape(-1, dimension) for version in versions]).astype(np.float32)
+    vectors = np.concatenate(matrices).astype(np.float32)
     arrays = [
         pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension)
         if name == "vector"
