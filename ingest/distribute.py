@@ -70,7 +70,7 @@ class Distributed:
         began = time.monotonic()
         files, size = len(self._work), sum(one.file.size for one in self._work)
         errand = Errand(tables.writer.store.path.absolute(), self._settings, self._hosts, options, tables.halves)
-        with _session(self._cluster) as ray:
+        with session(self._cluster) as ray:
             at_once = self._cluster.workers or int(ray.cluster_resources().get("CPU", 1))
             found = _results(ray, parcels(self._work, tables.rows, at_once), errand, self._cluster)
             try:
@@ -158,7 +158,7 @@ def _ray() -> Any:
 
 
 @contextmanager
-def _session(cluster: Cluster) -> Iterator[Any]:
+def session(cluster: Cluster) -> Iterator[Any]:
     """A connection to the cluster, or a cluster of this machine for as long as the run takes.
 
     Where this process is connected already, that is used, and stays. Raises RagError where there is none.
