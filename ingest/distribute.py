@@ -38,6 +38,7 @@ _COMMIT_BYTES = 64 << 20
 _COMMIT_S = 10.0
 _OBJECTS_BYTES = 1 << 30
 _LEAST_OBJECTS_BYTES = 96 << 20  # Ray refuses less than 75 MB
+_STARTS = 3  # Ray gives its programs half a minute to come up, which is short on a machine that is busy
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where Ray keeps objects; containers often have little of it
 
 
@@ -169,24 +170,33 @@ def session(cluster: Cluster) -> Iterator[Any]:
         return
     # Sockets lie in it, whose paths have to be short.
     folder = tempfile.mkdtemp(prefix="rag-", dir="/tmp" if os.name == "posix" else None)  # noqa: S108
-    told: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
-        with warnings.catch_warnings():
-            # Lance and LanceDB warn of the forks that Ray's programs start with, which are others a moment later.
-            warnings.simplefilter("ignore")
-            if cluster.address == HERE:
-                own = {"num_cpus": cluster.workers or os.cpu_count(), "object_store_memory": _object_bytes()}
-                ray.init("local", _temp_dir=folder, include_dashboard=False, **told, **own)
-            else:
-                ray.init(cluster.address, **told)
-    except (ConnectionError, ValueError, RuntimeError, OSError, TimeoutError) as exc:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise errors.RagError(f"Ray cannot be reached at {cluster.address}: {_first_line(exc)}") from exc
-    try:
+        _connect(ray, cluster, folder)
         yield ray
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _connect(ray: Any, cluster: Cluster, folder: str) -> None:
+    """Connect to the cluster, or start one whose files lie in a folder."""
+    told: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    starts = 1
+    if cluster.address == HERE:
+        own = {"num_cpus": cluster.workers or os.cpu_count(), "object_store_memory": _object_bytes()}
+        told |= own | {"_temp_dir": folder, "include_dashboard": False}
+        starts = _STARTS
+    for left in reversed(range(starts)):
+        try:
+            with warnings.catch_warnings():
+                # Lance and LanceDB warn of the forks that Ray's programs start with, which are others a moment later.
+                warnings.simplefilter("ignore")
+                ray.init(cluster.address, **told)
+            return
+        except Exception as exc:  # Ray raises this very class where its programs are slow to come up
+            ray.shutdown()
+            if not left:
+                raise errors.RagError(f"Ray cannot be used at {cluster.address}: {_first_line(exc)}") from exc
 
 
 def _object_bytes() -> int:
