@@ -16,6 +16,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -168,13 +169,18 @@ def one_more(folder: Path) -> dict[str, Any]:
     path.write_text(f"# One more\n\nThe {name} says what nothing else does.\n", encoding="utf-8")
     reader = Store.open(folder / "kb")
     by_words(reader, "anything", 1)
+
+    def found() -> float:
+        while not by_words(reader, name, 1):
+            time.sleep(0.02)
+        return time.perf_counter()
+
     began = time.perf_counter()
-    with MadeUp(folder / "kb", settings=_SETTINGS) as kb:
+    with ThreadPoolExecutor(1) as beside, MadeUp(folder / "kb", settings=_SETTINGS) as kb:
+        seen = beside.submit(found)
         ingest(path, into=kb)
-    ended = time.perf_counter()
-    assert by_words(reader, name, 1), "the new document is not found"
-    seen = time.perf_counter()
-    return {"its ingest (s)": round(ended - began, 2), "until it is found (s)": round(seen - began, 2)}
+        ended = time.perf_counter()
+        return {"until it is found (s)": round(seen.result() - began, 2), "its ingest (s)": round(ended - began, 2)}
 
 
 def add(folder: Path) -> dict[str, Any]:

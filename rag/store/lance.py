@@ -115,6 +115,27 @@ def _import_lancedb(not_used: Sequence[str] = _NOT_USED) -> None:
         importlib.import_module("lancedb")
 
 
+class _NoPandas:
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'", name=name)
+
+
+def _leave_out_pandas() -> None:
+    """Keep Arrow from importing pandas where that is installed: it does so with its first array, for half a second.
+
+    It does so still where a data frame is asked of it; where somebody has imported pandas, nothing is changed.
+    """
+    if "pandas" not in sys.modules:
+        finder: Any = _NoPandas()
+        sys.meta_path.insert(0, finder)
+        try:
+            importlib.import_module("pyarrow").array([0.0])
+        finally:
+            sys.meta_path.remove(finder)
+
+
+_leave_out_pandas()
 _import_lancedb()
 
 from lancedb import Session, background_loop, connect, connect_async  # noqa: E402

@@ -1,7 +1,6 @@
 """What the tables hold, and the identity that an index carries."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -80,10 +79,11 @@ class DocumentRow:
         values = {name.name: getattr(self, name.name) for name in fields(self)}
         return {**values, "metadata": json.dumps(self.metadata, ensure_ascii=False) if self.metadata else ""}
 
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> "DocumentRow":
-        """The row that the table holds."""
-        return cls(**{**values, "metadata": parsed_metadata(values["metadata"])})
+
+def rows_of(table: pa.Table) -> dict[str, DocumentRow]:
+    """The documents of a table with the columns of a DocumentRow in order, by id. There may be a million."""
+    *columns, metadata = (table[name.name].to_pylist() for name in fields(DocumentRow))
+    return {row.id: row for row in map(DocumentRow, *columns, map(parsed_metadata, metadata))}
 
 
 def parsed_metadata(stored: str) -> dict[str, str]:

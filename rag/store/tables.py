@@ -1,9 +1,9 @@
 """A knowledge base's tables on disk: open, create, and read documents."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -23,13 +23,14 @@ from rag.store.schema import (
     Origin,
     chunks_schema,
     identity_of,
+    rows_of,
 )
 
 # The words come stemmed and without stop words (rag/words.py): the index has nothing to do but to part them.
 WORDS_INDEX = FTS(
     base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False
 )
-_ROW_FIELDS = [name for name in DOCUMENTS.names if name != "text"]
+_ROW_FIELDS = [name.name for name in fields(DocumentRow)]
 
 
 @contextmanager
@@ -174,9 +175,14 @@ class Store:
         with store_errors(self.path):
             known = self._known_now()
             if known.rows is None:
-                found = self.documents_table.search().select(_ROW_FIELDS).to_arrow().to_pylist()
-                known.rows = {row["id"]: DocumentRow.from_values(row) for row in found}
+                found = self.documents_table.search().select(_ROW_FIELDS).to_arrow()
+                known.rows = rows_of(found)
             return known.rows
+
+    def know(self, rows: Mapping[str, DocumentRow]) -> None:
+        """Take these for all documents as they stand now, by id: whoever has written them need not read them."""
+        with store_errors(self.path):
+            self._known_now().rows = dict(rows)
 
     def rows(self) -> list[DocumentRow]:
         """The documents that a reader is shown; not those of which nothing has been written yet."""

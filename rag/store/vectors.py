@@ -17,7 +17,7 @@ _NAMES = 1000  # asked for at once: a filter of a hundred thousand names takes m
 
 
 def stored_hashes(store: Store) -> npt.NDArray[np.uint64]:
-    """The first half of each hash of what was embedded that the chunks table holds, sorted.
+    """The first half of each hash of what was embedded that the chunks table holds, in order.
 
     A hash whose half is not there has no vector in the store: most texts of a run are new, and asking the table
     for each of them costs more than embedding them.
@@ -25,9 +25,9 @@ def stored_hashes(store: Store) -> npt.NDArray[np.uint64]:
     with store_errors(store.path):
         found = [np.zeros(0, np.uint64)]
         for batch in store.chunks_table.search().select(["embedded_hash"]).to_batches(65536):
-            halves = pc.utf8_slice_codeunits(batch.column(0), 0, _HALF).to_pylist()
-            found.append(np.fromiter((int(half, 16) for half in halves), np.uint64, len(halves)))
-    return np.unique(np.concatenate(found))
+            halves = "".join(pc.utf8_slice_codeunits(batch.column(0), 0, _HALF).to_pylist())
+            found.append(np.frombuffer(bytes.fromhex(halves), ">u8").astype(np.uint64))
+    return np.sort(np.concatenate(found))
 
 
 def stored_vectors(store: Store, hashes: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:

@@ -178,6 +178,7 @@ class Writer:
                 self.store.documents_table.delete(col("id").isin(some))
                 for id_ in some:
                     self.rows.pop(id_, None)
+            self.store.know(self.rows)
             for some in _blocks(ids):
                 self.store.chunks_table.delete(col("document_id").isin(some))
 
@@ -201,6 +202,8 @@ class Writer:
     def _find_orphans(self) -> set[tuple[str, str]]:
         """Pairs of document and revision that have chunks but no row that names them."""
         with store_errors(self.store.path):
+            if int(self.store.chunks_table.count_rows()) == sum(row.chunks for row in self.rows.values()):
+                return set()  # a row never names chunks that are not there: where the sum is right, there are no others
             present = self.store.chunks_table.search().select(["document_id", "revision"]).to_arrow()
         pairs = present.group_by(["document_id", "revision"]).aggregate([])
         return {
@@ -231,6 +234,7 @@ class Writer:
         if new:
             table.add(pa.Table.from_pylist(new, schema=DOCUMENTS))
         self.rows |= {row.id: row for row in rows}
+        self.store.know(self.rows)
 
 
 def _blocks(values: Sequence[T]) -> Iterator[Sequence[T]]:
