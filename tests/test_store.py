@@ -188,7 +188,7 @@ def test_a_passage_is_all_that_stands_between_its_ends(store: Store) -> None:
     assert found == ["the battery\nthe cable", "the mast", text]
     Writer(store).put([version("docs/a.md", "another text")])
     assert passages(store, [chunks[:2], chunks[2:]], store.outlines()) == [None, None], "it was replaced meanwhile"
-    assert passages(store, [chunks[:2], chunks], then) == [None, None], "nothing is cut out of the text that replaced it"
+    assert passages(store, [chunks[:2], chunks], then) == [None, None], "nothing is cut out of the next text"
 
 
 def test_every_row_is_searched_whether_indexed_or_not(store: Store) -> None:
