@@ -79,7 +79,7 @@ class Trial:
     def page(self, document: Path, question: str, shots: Path | None) -> None:
         """Serve an empty knowledge base, drop a document into the page, ask, and look at the first source."""
         began = time.perf_counter()
-        command = [self.bin / "rag", "serve", "--kb", "own.kb", "--port", "8010"]
+        command: list[str | Path] = [self.bin / "rag", "serve", "--kb", "own.kb", "--port", "8010"]
         with subprocess.Popen(
             command, cwd=self.home, env=self.environment, stderr=subprocess.PIPE, text=True
         ) as serving:
@@ -126,7 +126,7 @@ class Trial:
 
     def notebook(self, document: Path, question: str) -> str:
         """Execute a notebook of four cells; what its last one prints."""
-        cells = [
+        cells: list[dict[str, object]] = [
             {
                 "cell_type": "code",
                 "id": f"cell{number}",
