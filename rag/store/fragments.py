@@ -36,6 +36,7 @@ def commit_fragments(store: Store, fragments: Sequence[Fragment]) -> None:
         dataset = store.chunks_table.to_lance()
         new = lance.LanceOperation.Append([lance.fragment.FragmentMetadata.from_json(one) for one in fragments])
         lance.LanceDataset.commit(dataset, new, read_version=dataset.version)
+        store.chunks_table.checkout_latest()  # which a table that does not look for new versions would not see
 
 
 def library() -> Any:
