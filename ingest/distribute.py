@@ -116,7 +116,7 @@ def _results(ray: Any, all_parcels: Sequence[Parcel], errand: Errand, cluster: C
     task = partial(_row_done, ray.put(errand))
     # Pickled by us: Ray Data would first try to make Arrow columns of it.
     rows = [{"parcel": pickle.dumps(parcel)} for parcel in all_parcels]
-    workers = ray.data.TaskPoolStrategy(size=cluster.workers)
+    workers = ray.data.TaskPoolStrategy(size=cluster.workers and min(cluster.workers, len(rows)))
     work = ray.data.from_items(rows, override_num_blocks=len(rows)).map(task, num_cpus=1, compute=workers)
     try:
         for row in work.iter_rows():
