@@ -172,7 +172,7 @@ def one_more(folder: Path) -> dict[str, Any]:
 
     def found() -> float:
         while not by_words(reader, name, 1):
-            time.sleep(0.02)
+            time.sleep(0.05)
         return time.perf_counter()
 
     began = time.perf_counter()

