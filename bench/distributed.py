@@ -1,10 +1,10 @@
 """`ingest --ray` with one worker and with two, beside a run without Ray; and what kills of workers and drivers cost.
 
-    python -m bench.distributed [--files 1500] [--kills 4]
+    python -m bench.distributed [--files 4000] [--kills 4]
 
 The embedding server takes its time for every request and serves many at once, so that it is not the limit. `efficiency`
-is the time of one worker over twice the time of two, of the whole run as its report tells it, without the start of Ray,
-which is told beside it. All knowledge bases are compared, chunk for chunk.
+is the time of one worker over twice the time of two: of the whole run as its report tells it, the start of Ray and the
+last commit included, and from the first request to the last answer. All knowledge bases are compared, chunk for chunk.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def _below(pid: int) -> list[psutil.Process]:
 def main() -> None:
     """Run it all and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=1500)
+    parser.add_argument("--files", type=int, default=4000)
     parser.add_argument("--kills", type=int, default=4)
     arguments = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="bench-distributed-"))
