@@ -114,6 +114,14 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(named) if named else Path(platformdirs.user_state_dir(APP, appauthor=False))
 
 
+def for_programs(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Our variables that are set here, for a program that starts elsewhere; without secrets and the knowledge base."""
+    paths = ("RAG_CONFIG", "RAG_STATE_DIR", *ENVIRONMENT["reranker"])
+    values = [name for field, of in ENVIRONMENT.items() if field not in (*SECRETS, "kb", "reranker") for name in of]
+    found = {name: environ[name] for name in values if environ.get(name)}
+    return found | {name: str(Path(environ[name]).absolute()) for name in paths if environ.get(name)}
+
+
 def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
     """Settings from overrides, environment, config file and defaults, in this order; an override of None is not one.
 

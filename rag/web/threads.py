@@ -15,7 +15,6 @@ log = logging.getLogger("rag.web")
 T = TypeVar("T")
 
 KEEP_ALIVE_S = 10.0  # a proxy closes what is silent for long, and loading a large model is
-_GRACE_S = 5.0
 
 _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
 
@@ -132,8 +131,8 @@ class Threads:
             work.stop.set()
             work.tell(_End(why))
 
-    def wait(self) -> None:
+    def wait(self, seconds: float = 5.0) -> None:
         """Wait a little for what was stopped; a thread that waits for a model even then ends with the process."""
-        until = time.monotonic() + _GRACE_S
+        until = time.monotonic() + seconds
         for thread in list(self.running):
             thread.join(max(0.0, until - time.monotonic()))
