@@ -46,7 +46,7 @@ class Settings:
     vision_model: str | None = None  # that model; None: one that the server tells of
     embed_batch: int = 32  # texts a request; 32 to 64 measured best on LM Studio
     timeout_s: float = 300.0  # one request, with the loading of a model inside it
-    service_token: str | None = None  # what clients of `rag serve` must send; never printed
+    service_token: str | None = None  # what clients of `rag serve` and `rag mcp --http` must send; never printed
 
     def __repr__(self) -> str:
         shown = (
