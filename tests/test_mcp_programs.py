@@ -18,7 +18,8 @@ from mcp_fixture import call, mcp_server, shown
 from native_engine import scripted_engine
 
 from rag.knowledge_base import KnowledgeBase
-from rag.mcp_server.snippet import command_snippet, server_name
+from rag.mcp_server.snippet import address_snippet, command_snippet, server_name
+from rag.settings import for_programs
 
 QUESTION = "How long is the warranty on the battery?"
 SOURCE = "sample/policies/warranty-terms.docx"
@@ -152,10 +153,15 @@ def test_several_clients_at_once(sample_kb: KnowledgeBase) -> None:
 
 @pytest.mark.parametrize(
     ("kb", "name"),
-    [("notes.kb", "rag-notes"), ("My Papers (2).kb", "rag-my-papers-2"), ("papers/.rag", "rag-papers"), ("/", "rag-")],
+    [
+        ("notes.kb", "rag-notes"),
+        ("My Papers (2).kb", "rag-my-papers-2"),
+        ("papers/.rag", "rag-papers"),
+        ("/", "rag-documents"),
+    ],
 )
 def test_names_of_servers(kb: str, name: str) -> None:
-    assert server_name(Path(kb)).startswith(name)
+    assert server_name(Path(kb)) == name
 
 
 def test_a_snippet_for_windows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,3 +172,16 @@ def test_a_snippet_for_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = json.loads(json.dumps(made))["mcpServers"]["rag-notes"]
     assert (entry["command"], entry["env"]["RAG_CONFIG"]) == (python, r"C:\Users\Ann Lee\rag.toml")
     assert "env" not in command_snippet(Path("notes.kb"), {})["mcpServers"]["rag-notes"]
+
+
+def test_a_snippet_tells_no_secrets() -> None:
+    """Of our variables those that are set, paths of files whole; the knowledge base is an argument."""
+    secrets = {"LM_API_TOKEN": "a", "LMSTUDIO_API_TOKEN": "b", "RAG_SERVICE_TOKEN": "c"}
+    others = {"RAG_KB": "notes.kb", "RAG_CHAT_MODEL": "", "PATH": "/bin"}
+    told = for_programs({**secrets, **others, "RAG_TOP_K": "3", "RAG_STATE_DIR": "state"})
+    assert told == {"RAG_TOP_K": "3", "RAG_STATE_DIR": str(Path("state").absolute())}
+    with_token = address_snippet(Path("notes.kb"), "http://127.0.0.1:8010/mcp", token=True)
+    headers = {"Authorization": "Bearer YOUR-TOKEN"}
+    assert with_token["mcpServers"]["rag-notes"] == {"url": "http://127.0.0.1:8010/mcp", "headers": headers}
+    open_to_all = address_snippet(Path("notes.kb"), "http://127.0.0.1:8010/mcp", token=False)
+    assert open_to_all["mcpServers"]["rag-notes"] == {"url": "http://127.0.0.1:8010/mcp"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.metadata
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from rag.knowledge_base import KnowledgeBase
 from rag.mcp_server.forms import Answered, Documents, Part, Passages, Result
 from rag.settings import Settings
 from rag.web.threads import Notice, Put, Silence, Threads, tell
+
+log = logging.getLogger("rag.mcp_server")
 
 PATH = "/mcp"  # of the HTTP mode, where clients look for it
 _ASKS_AT_ONCE = 4  # a llama.cpp server answers four chats at 2.6 times the speed of one after the other
@@ -46,7 +49,9 @@ Where = Annotated[
     str | None,
     Field(description="Leave it out to use all documents. Else a condition on format, title, headings, modified …"),
 ]
-K = Annotated[int | None, Field(description=f"How many passages, {tools.MOST_PASSAGES} at most. Default: some.")]
+K = Annotated[
+    int | None, Field(description=f"How many passages, {tools.MOST_PASSAGES} at most; leave it out for a few.")
+]
 Source = Annotated[str, Field(description="A document, exactly as search or list_documents names it.")]
 Length = Annotated[int, Field(description=f"How many characters, {tools.MOST_CHARACTERS} at most.")]
 StartAt = Annotated[
@@ -164,10 +169,16 @@ class KnowledgeServer:
         """
         # A thread waits for the client's next line, which nothing can interrupt: neither it nor those that it starts
         # may keep the process alive.
-        serving = threading.Thread(target=anyio.run, args=(self._mcp.run_stdio_async,), daemon=True)
+        serving = threading.Thread(target=self._talk, daemon=True)
         serving.start()
         while serving.is_alive():
             serving.join(0.5)  # without a time, Ctrl-C is not heard on Windows
+
+    def _talk(self) -> None:
+        try:
+            anyio.run(self._mcp.run_stdio_async)
+        except* OSError as failures:
+            log.warning("The client is gone: %s", failures.exceptions[0])
 
     def http_app(self) -> ASGIApp:
         """The same over streamable HTTP. It has no guard of its own."""
