@@ -91,7 +91,7 @@ class KnowledgeServer:
     ) -> Annotated[CallToolResult, Passages]:
         """Find the passages of the user's documents that best fit a question, best first, with source and page.
 
-        Answer from them, and name source and page. Quick: no model writes anything.
+        Answer from them, and name source and page. Quicker than ask.
         """
         return await self._done(ctx, lambda put: put(tools.search(self._kb, question, k, paths or (), where or "")))
 
@@ -101,7 +101,7 @@ class KnowledgeServer:
         """Have a model on the user's machine answer a question from the user's documents.
 
         Each citation was checked and quotes the document word for word; where the documents do not say, it says so
-        instead of guessing. Slower than search.
+        instead of guessing.
         """
 
         def work(put: Put[Result | Said]) -> None:
