@@ -7,6 +7,15 @@ from typing import Any
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
+class Shown:
+    """A value that IPython shows as `print` does where it shows no HTML, not as the code that would make it."""
+
+    __slots__ = ()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
 def printable(text: str) -> str:
     """The text with every character that could steer a terminal, or turn its writing round, made visible.
 
@@ -38,6 +47,13 @@ def human_bytes(size: float | None) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     raise AssertionError("the last unit takes everything")
+
+
+def text_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows below the names of their columns, in columns of equal width."""
+    lines = [list(columns), *([one_line(str(cell), 80) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def print_table(

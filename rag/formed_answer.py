@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-from rag.display import printable
+from rag.display import Shown, printable
 from rag.display_html import html_frame, html_note, html_text
 from rag.display_markdown import markdown_line, markdown_text
 from rag.types import Citation, CitationStatus, Hit, Step
@@ -28,7 +28,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class FormedAnswer(Generic[T]):
+class FormedAnswer(Shown, Generic[T]):
     """A form as the documents fill it, which field is supported by what, and what it cost.
 
     `value` is of the type that was asked for, `json` the same as JSON has it; both are None where `abstained`, and

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rag.display import one_line
+from rag.display import Shown, one_line
 from rag.display_html import html_frame, html_note
 from rag.display_markdown import markdown_line
 from rag.types import Answer, Citation, CitationStatus, location
@@ -41,7 +41,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Shown):
     """Documents in a few sentences.
 
     `answer` has them with their citations, as an answer has; its `question` says what was summarised, its `hits` are
