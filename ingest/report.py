@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rag.display import Shown
+from rag.display import as_text
 from rag.display_html import html_folded, html_frame, html_grid, html_list
 from rag.display_markdown import markdown_table
 from rag.display_rows import Rows
@@ -44,7 +44,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class IngestReport(Shown):
+class IngestReport:
     """What an ingest did, or with `dry_run` would do.
 
     The counts are of documents, and `files` is of files that were looked at. `embedded` and `reused` count chunks
@@ -99,6 +99,8 @@ class IngestReport(Shown):
         """What became of each document, what failed first."""
         ordered = sorted(self.outcomes, key=lambda outcome: (outcome.status is not FileStatus.FAILED, outcome.source))
         return Rows(ordered, ("document", "what became of it", "chunks", "because"), _cells)
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag.display import Shown, human_bytes, text_table
+from rag.display import as_text, human_bytes, text_table
 from rag.display_html import html_frame, html_table
 from rag.display_markdown import markdown_table
 from rag.display_rows import Rows
@@ -16,7 +16,7 @@ _COLUMNS = ("source", "chunks", "size", "indexed", "status")
 
 
 @dataclass(frozen=True, slots=True)
-class Status(Shown):
+class Status:
     """What a knowledge base holds. `bytes` is its size on disk, `coverage` that of its two indexes."""
 
     path: Path
@@ -42,6 +42,8 @@ class Status(Shown):
 
     def __str__(self) -> str:
         return text_table(("", ""), self.table()).lstrip("\n")
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

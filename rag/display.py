@@ -7,13 +7,9 @@ from typing import Any
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-class Shown:
-    """A value that IPython shows as `print` does where it shows no HTML, not as the code that would make it."""
-
-    __slots__ = ()
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))
+def as_text(value: object, printer: Any, _cycle: bool) -> None:
+    """A class's `_repr_pretty_`: IPython shows `str` where it shows no HTML, not the code that would make the value."""
+    printer.text(str(value))
 
 
 def printable(text: str) -> str:
@@ -51,7 +47,7 @@ def human_bytes(size: float | None) -> str:
 
 def text_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Rows below the names of their columns, in columns of equal width."""
-    lines = [list(columns), *([one_line(str(cell), 80) for cell in row] for row in rows)]
+    lines = [[one_line(str(cell), 80) for cell in row] for row in [columns, *rows]]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 

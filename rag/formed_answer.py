@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-from rag.display import Shown, printable
+from rag.display import as_text, printable
 from rag.display_html import html_frame, html_note, html_text
 from rag.display_markdown import markdown_line, markdown_text
 from rag.types import Citation, CitationStatus, Hit, Step
@@ -28,7 +28,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class FormedAnswer(Shown, Generic[T]):
+class FormedAnswer(Generic[T]):
     """A form as the documents fill it, which field is supported by what, and what it cost.
 
     `value` is of the type that was asked for, `json` the same as JSON has it; both are None where `abstained`, and
@@ -117,6 +117,8 @@ class FormedAnswer(Shown, Generic[T]):
         if self.sources:
             lines += ["", *(f"[{c.n}] {c.location} ({c.standing}): “{c.quote}”" for c in self.sources)]
         return printable("\n".join(lines))
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rag.errors as errors
 from ingest.formats.page_image import page_png
-from rag.display import Shown, printable
+from rag.display import as_text, printable
 from rag.display_html import html_folded, html_frame, html_note, html_passage, html_picture
 from rag.display_markdown import markdown_line, markdown_text
 from rag.knowledge_base import KnowledgeBase
@@ -17,7 +17,7 @@ _WIDTH = 1000  # pixels
 
 
 @dataclass(frozen=True, slots=True)
-class View(Shown):
+class View:
     """A place in a document: `quote` with what stands `before` and `after` it, and the page with the place marked.
 
     `page_png` is None where the document is no PDF, or its file is not to be had; `caveats` are what is to be known of
@@ -34,6 +34,8 @@ class View(Shown):
     def __str__(self) -> str:
         words = f"{self.before[-300:]}▶{self.quote}◀{self.after[:300]}"
         return printable("\n".join([self.location, *(f"({caveat})" for caveat in self.caveats), "", words]))
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rag.display import Shown, one_line, printable
+from rag.display import as_text, one_line, printable
 from rag.display_html import html_frame, html_note, html_passage, html_source, html_text
 from rag.display_markdown import markdown_line, markdown_source, markdown_text
 
@@ -120,7 +120,7 @@ def also_in(places: Sequence[Place]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit(Shown):
+class Hit:
     """A contiguous slice of a document that a search found, best first in a list of hits.
 
     `score` lies between 0 and 1 and compares hits of one search only. `similarity` is the cosine between question
@@ -161,6 +161,8 @@ class Hit(Shown):
         """An item of a numbered list, with the passage below."""
         notes = [*_notes(self.headings, None, self.also), f"score {self.score:.2f}"]
         return markdown_source(number, self.location, notes, self.text)
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""
@@ -300,7 +302,7 @@ class Cut(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Shown):
+class Answer:
     """What was said, what supports it, and what it cost.
 
     `text` carries `[n]` markers that refer to `citations`. `abstained` is True where the documents do not say, or
@@ -374,6 +376,8 @@ class Answer(Shown):
             lines.append("")
             lines += [f"[{c.n}] {c.location} ({c.standing}): “{c.quote}”" for c in self.citations]
         return printable("\n".join(lines))
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import rag.errors as errors
-from rag.display import Shown, text_table
+from rag.display import as_text, text_table
 from rag.display_html import html_frame, html_grid, html_note
 from rag.display_markdown import markdown_table
 from rag.evaluation.datasets import Question
@@ -69,7 +69,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial(Shown):
+class Trial:
     """What an adapter is worth: each question searched with one that was learnt without it."""
 
     questions: int
@@ -101,6 +101,8 @@ class Trial(Shown):
 
     def __str__(self) -> str:
         return f"{text_table(self.columns, self.table())}\n{self.note}"
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

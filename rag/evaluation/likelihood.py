@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag.display import Shown, one_line, text_table
+from rag.display import as_text, one_line, text_table
 from rag.display_html import html_frame, html_grid, html_note
 from rag.display_markdown import markdown_table
 from rag.evaluation.datasets import Question, read_questions
@@ -25,7 +25,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihoods(Shown):
+class Likelihoods:
     """Questions of both kinds as a search alone judges them, and the threshold of the knowledge base.
 
     What the model then says counts as well (`rag.confidence`), so that fewer are answered wrongly than stand here.
@@ -64,6 +64,8 @@ class Likelihoods(Shown):
 
     def __str__(self) -> str:
         return f"{text_table(_COLUMNS, self.table())}\n{self.note}"
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

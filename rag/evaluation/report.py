@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rag.display import Shown, one_line, text_table
+from rag.display import as_text, one_line, text_table
 from rag.display_html import html_folded, html_frame, html_grid, html_list, html_note
 from rag.display_markdown import markdown_line, markdown_table
 from rag.evaluation.datasets import Question, read_questions
@@ -22,7 +22,7 @@ _SIGNS = "+ or -: better or worse than the default, question by question, beyond
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation(Shown):
+class Evaluation:
     """What was asked of what, and the scores of each way of searching by its name, `default` among them."""
 
     title: str
@@ -74,6 +74,8 @@ class Evaluation(Shown):
 
     def __str__(self) -> str:
         return f"{one_line(self.title)}\n{text_table(self.columns, self.table())}\n{self.note}"
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

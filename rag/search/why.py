@@ -12,7 +12,7 @@ import numpy as np
 
 import rag.errors as errors
 from rag.answer import room_for
-from rag.display import Shown, one_line, printable, text_table
+from rag.display import as_text, one_line, printable, text_table
 from rag.display_html import html_frame, html_grid, html_passage, html_source, html_text
 from rag.display_markdown import markdown_line, markdown_table
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
@@ -70,7 +70,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation(Shown):
+class Explanation:
     """What became of a document's passage.
 
     `vector` and `words` are its places among all `chunks` of the knowledge base, None where that search took no part or
@@ -121,6 +121,8 @@ class Explanation(Shown):
 
     def __str__(self) -> str:
         return f"{one_line(self.heading)}\n{text_table(('', '', ''), self.table())}\n\n{printable(self.advice)}"
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""
