@@ -13,7 +13,7 @@ from ingest.report import FileStatus, IngestReport, Outcome
 from rag.contents import Status, listed
 from rag.display import printable
 from rag.display_rows import Rows
-from rag.evaluation.datasets import GOLD, Query, Question
+from rag.evaluation.datasets import GOLD, Query, Question, read_questions
 from rag.evaluation.likelihood import Judged, Likelihoods, likelihoods
 from rag.evaluation.report import Evaluation, evaluate
 from rag.evaluation.retrieval import QueryScore, WayScores
