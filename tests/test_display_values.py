@@ -57,7 +57,7 @@ PLAIN = {name: html_of(value).tags for name, value in values_of("plain").items()
 
 
 @given(TEXTS)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_documents_words_stay_words(text: str) -> None:
     for name, value in values_of(text).items():
         page = html_of(value)
