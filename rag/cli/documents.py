@@ -1,6 +1,5 @@
 """`rag status`, `rag ls` and `rag rm`."""
 
-import datetime
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,14 +83,11 @@ def ls(
 
     Example: rag ls --where 'format = pdf and modified > 2026-01-01'
     """
-    from rag.display import human_bytes, print_table
+    from rag.display import print_table
 
     with knowledge_base(kb, at) as base:
-        rows = [
-            row
-            for row in base.documents(where=all_of(where or ()), paths=path or ())
-            if not failed or row.status == "failed"
-        ]
+        everything = base.documents(where=all_of(where or ()), paths=path or ())
+        rows = [row for row in everything if not failed or row.status == "failed"]
     if json:
         for row in rows:
             print_json(asdict(row))
@@ -102,22 +98,7 @@ def ls(
         if rows:
             notify("The next `ingest` of their folders tries them again.")
     else:
-        print_table(
-            console(),
-            ("source", "chunks", "size", "indexed", "status"),
-            (
-                (
-                    row.source,
-                    row.chunks,
-                    human_bytes(row.size),
-                    datetime.datetime.fromtimestamp(row.indexed_at)
-                    .astimezone()
-                    .isoformat(sep=" ", timespec="minutes")[:16],
-                    f"failed: {row.error}" if row.status == "failed" else row.status,
-                )
-                for row in rows
-            ),
-        )
+        print_table(console(), everything.columns, map(everything.cells, rows))
 
 
 def _held(row: "DocumentRow") -> str:
