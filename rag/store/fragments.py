@@ -16,7 +16,7 @@ def write_fragments(store: Store, versions: Sequence[NewVersion], before: Mappin
     """Write the chunks of finished versions beside the table's files, but for those that stand there `before`, by id.
 
     Any number of processes may do so at once, also on other machines. What is never committed counts for nobody, and
-    goes with the tidying of some later week.
+    is deleted by a tidying a week later.
     """
     table = chunk_table(versions, before, store.chunks_table.schema)
     if not table.num_rows:
