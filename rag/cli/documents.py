@@ -6,17 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import (
-    AtOption,
-    JsonOption,
-    KbOption,
-    PathOption,
-    WhereOption,
-    console,
-    knowledge_base,
-    notify,
-    print_json,
-)
+import rag.cli.complete as complete
+import rag.cli.flags as flags
+from rag.cli.common import console, knowledge_base, notify, print_json
 from rag.search.where import all_of
 
 if TYPE_CHECKING:
@@ -25,7 +17,7 @@ if TYPE_CHECKING:
     from rag.store.upkeep import Coverage
 
 
-def status(kb: KbOption = None, at: AtOption = None, json: JsonOption = False) -> None:
+def status(kb: flags.Kb = None, at: flags.At = None, json: flags.Json = False) -> None:
     """Show what the knowledge base holds and how its index stands.
 
     Example: rag status --kb notes.kb
@@ -71,14 +63,14 @@ def _covered(cover: "Coverage") -> str:
 
 
 def ls(
-    kb: KbOption = None,
-    at: AtOption = None,
+    kb: flags.Kb = None,
+    at: flags.At = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only documents that could not be read, with the reason.")
     ] = False,
-    where: WhereOption = None,
-    path: PathOption = None,
-    json: JsonOption = False,
+    where: flags.Where = None,
+    path: flags.Paths = None,
+    json: flags.Json = False,
 ) -> None:
     """List the documents.
 
@@ -125,9 +117,12 @@ def _held(row: "DocumentRow") -> str:
 
 
 def rm(
-    source: Annotated[str, typer.Argument(help="A document as `rag ls` names it, or a folder of them.")],
-    kb: KbOption = None,
-    json: JsonOption = False,
+    source: Annotated[
+        str,
+        typer.Argument(help="A document as `rag ls` names it, or a folder of them.", autocompletion=complete.sources),
+    ],
+    kb: flags.Kb = None,
+    json: flags.Json = False,
 ) -> None:
     """Remove a document, or all below a folder, from the knowledge base. Files are not touched.
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import JsonOption, new_app, notify, print_json, settings
+import rag.cli.flags as flags
+from rag.cli.common import new_app, notify, print_json, settings
 from rag.engine.fault_list import fault_help
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def start(
         list[str] | None,
         typer.Option(metavar="NAME[=VALUE]", help="Show a fault, to try a client on it; may be repeated."),
     ] = None,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Start the engine in the background, unless it runs.
 
@@ -81,7 +82,7 @@ def start(
 
 
 @app.command()
-def status(port: PortOption = None, json: JsonOption = False) -> None:
+def status(port: PortOption = None, json: flags.Json = False) -> None:
     """Say whether the engine runs. Exit code 0 if it does, 1 if not.
 
     Example: rag engine status --json
@@ -95,7 +96,7 @@ def status(port: PortOption = None, json: JsonOption = False) -> None:
 
 
 @app.command()
-def stop(port: PortOption = None, json: JsonOption = False) -> None:
+def stop(port: PortOption = None, json: flags.Json = False) -> None:
     """Stop the engine; its models leave memory with it.
 
     Example: rag engine stop
@@ -115,7 +116,7 @@ def logs(
     port: PortOption = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines.")] = 100,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Print the engine's log; with --json each line as {"line": …}.
 
@@ -138,7 +139,7 @@ def create_token(
         list[str] | None,
         typer.Option(metavar="PERMISSION", help="mcp-json or per-request-mcp: tools over MCP; may be repeated."),
     ] = None,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Make a token and show it, this once. Running engines accept it at once.
 
@@ -157,7 +158,7 @@ def create_token(
 
 
 @tokens.command("list")
-def list_tokens(json: JsonOption = False) -> None:
+def list_tokens(json: flags.Json = False) -> None:
     """List the tokens: their ids and names, never the tokens themselves.
 
     Example: rag engine tokens list
@@ -186,7 +187,7 @@ def list_tokens(json: JsonOption = False) -> None:
 @tokens.command("revoke")
 def revoke_token(
     token: Annotated[str, typer.Argument(help="Its id or its name, as `rag engine tokens list` shows them.")],
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Revoke a token. Running engines refuse it at once.
 

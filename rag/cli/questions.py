@@ -6,19 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import (
-    AtOption,
-    DownloadOption,
-    JsonOption,
-    KbOption,
-    PathOption,
-    TtlOption,
-    WhereOption,
-    console,
-    knowledge_base,
-    print_json,
-)
+from rag.cli.common import console, knowledge_base, print_json
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
 from rag.types import Answer, Cut, Step
@@ -32,30 +22,6 @@ if TYPE_CHECKING:
 
 _THOUGHT_SHOWN = 400  # characters, of what a model thinks before it answers
 
-QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes; `-` reads it from standard input.")]
-LimitOption = Annotated[
-    int | None, typer.Option("-n", "--limit", min=1, help="How many passages (default: 6).", show_default=False)
-]
-ModeOption = Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")]
-DiversityOption = Annotated[
-    float | None,
-    typer.Option(min=0, max=1, help="How much passages should differ from one another: 0 to 1.", show_default=False),
-]
-RerankOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Judge the best passages once more: by llm, the chat model, or cross, the model of $RAG_RERANKER, or off.",
-        show_default=False,
-    ),
-]
-ExpandOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Have the chat model ask in other words (variants), or for the parts of the question (parts), besides.",
-        show_default=False,
-    ),
-]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Leave out what no passage supports.")]
 AgentOption = Annotated[
     bool, typer.Option("--agent", help="Have the model search several times, for a question with several hops.")
 ]
@@ -69,29 +35,26 @@ SchemaOption = Annotated[
         show_default=False,
     ),
 ]
-ChatModelOption = Annotated[
-    str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
-]
 
 
 def ask(
-    question: QuestionArgument,
-    kb: KbOption = None,
-    at: AtOption = None,
-    limit: LimitOption = None,
-    where: WhereOption = None,
-    path: PathOption = None,
-    diversity: DiversityOption = None,
-    rerank: RerankOption = None,
-    expand: ExpandOption = None,
-    strict: StrictOption = False,
+    question: flags.Question,
+    kb: flags.Kb = None,
+    at: flags.At = None,
+    limit: flags.Limit = None,
+    where: flags.Where = None,
+    path: flags.Paths = None,
+    diversity: flags.Diversity = None,
+    rerank: flags.Rerank = None,
+    expand: flags.Expand = None,
+    strict: flags.Strict = False,
     agent: AgentOption = False,
     schema: SchemaOption = None,
-    model: ChatModelOption = None,
-    ttl: TtlOption = None,
-    download: DownloadOption = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown: the answer and its sources.")] = False,
-    json: JsonOption = False,
+    model: flags.ChatModel = None,
+    ttl: flags.Ttl = None,
+    download: flags.Download = None,
+    markdown: flags.Markdown = False,
+    json: flags.Json = False,
 ) -> None:
     """Answer a question from the documents, with checked citations. Ctrl-C ends it with what was said so far.
 
@@ -123,18 +86,18 @@ def ask(
 
 
 def search(
-    question: QuestionArgument,
-    kb: KbOption = None,
-    at: AtOption = None,
-    limit: LimitOption = None,
-    where: WhereOption = None,
-    path: PathOption = None,
-    mode: ModeOption = "hybrid",
-    diversity: DiversityOption = None,
-    rerank: RerankOption = None,
-    expand: ExpandOption = None,
-    model: ChatModelOption = None,
-    json: JsonOption = False,
+    question: flags.Question,
+    kb: flags.Kb = None,
+    at: flags.At = None,
+    limit: flags.Limit = None,
+    where: flags.Where = None,
+    path: flags.Paths = None,
+    mode: flags.Mode = "hybrid",
+    diversity: flags.Diversity = None,
+    rerank: flags.Rerank = None,
+    expand: flags.Expand = None,
+    model: flags.ChatModel = None,
+    json: flags.Json = False,
 ) -> None:
     """Show the passages that best fit a question.
 

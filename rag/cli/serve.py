@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import JsonOption, KbOption, notify, print_json, settings
+from rag.cli.common import notify, print_json, settings
 
 
 def serve(
-    kb: KbOption = None,
+    kb: flags.Kb = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on; any but this machine's own demands a token.")
     ] = "127.0.0.1",
@@ -30,7 +31,7 @@ def serve(
     ] = None,
     asks: Annotated[int, typer.Option(min=1, help="Questions that are answered at the same time.")] = 4,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="The largest upload.")] = 512,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Serve the knowledge base: a page, its API, and a model `rag` for OpenAI clients. Ctrl-C ends it.
 

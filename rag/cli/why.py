@@ -5,15 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.cli.common import AtOption, JsonOption, KbOption, PathOption, WhereOption, console, knowledge_base, print_json
-from rag.cli.questions import (
-    DiversityOption,
-    ExpandOption,
-    LimitOption,
-    ModeOption,
-    QuestionArgument,
-    RerankOption,
-)
+import rag.cli.complete as complete
+import rag.cli.flags as flags
+from rag.cli.common import console, knowledge_base, print_json
 from rag.search.where import all_of
 
 if TYPE_CHECKING:
@@ -21,22 +15,27 @@ if TYPE_CHECKING:
 
 
 def why(
-    question: QuestionArgument,
-    file: Annotated[str, typer.Argument(help="A document as `rag ls` names it, its file, or the end of either.")],
+    question: flags.Question,
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A document as `rag ls` names it, its file, or the end of either.", autocompletion=complete.sources
+        ),
+    ],
     text: Annotated[str, typer.Option(help="Words of the passage that is meant; else it is the best one.")] = "",
-    kb: KbOption = None,
-    at: AtOption = None,
-    limit: LimitOption = None,
-    where: WhereOption = None,
-    path: PathOption = None,
-    mode: ModeOption = "hybrid",
-    diversity: DiversityOption = None,
-    rerank: RerankOption = None,
-    expand: ExpandOption = None,
+    kb: flags.Kb = None,
+    at: flags.At = None,
+    limit: flags.Limit = None,
+    where: flags.Where = None,
+    path: flags.Paths = None,
+    mode: flags.Mode = "hybrid",
+    diversity: flags.Diversity = None,
+    rerank: flags.Rerank = None,
+    expand: flags.Expand = None,
     search: Annotated[
         bool, typer.Option("--search", help="Explain `rag search`: without the floor and the context of an answer.")
     ] = False,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Tell at which stage a passage was lost on its way into an answer, and what to do about it.
 

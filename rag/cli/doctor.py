@@ -1,0 +1,30 @@
+"""`rag doctor`."""
+
+from dataclasses import asdict
+
+import typer
+
+import rag.cli.flags as flags
+from rag.cli.common import console, print_json
+
+
+def doctor(kb: flags.Kb = None, json: flags.Json = False) -> None:
+    """Check the installation, the server, its models and the knowledge base; say what to do about what is wrong.
+
+    Nothing is started or changed. Exit code 1 if a check failed; a warning is none.
+
+    Example: rag doctor --kb notes.kb
+    """
+    from rag.checks.examine import examine
+    from rag.display import print_table
+
+    out = console()
+    with console(stderr=True).status("Checking …"):  # on a terminal alone
+        checks = list(examine(kb))
+    if json:
+        for check in checks:
+            print_json(asdict(check))
+    else:
+        print_table(out, ("check", "", "", "remedy"), ((c.name, c.severity.value, c.message, c.remedy) for c in checks))
+    if any(check.failed for check in checks):
+        raise typer.Exit(1)
