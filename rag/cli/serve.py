@@ -8,6 +8,7 @@ import typer
 import rag.cli.flags as flags
 import rag.errors as errors
 from rag.cli.common import notify, print_json, settings
+from rag.web.sockets import SERVICE_PORT
 
 
 def serve(
@@ -15,7 +16,7 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen on; any but this machine's own demands a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")] = 8009,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")] = SERVICE_PORT,
     token: Annotated[
         str | None,
         typer.Option(
