@@ -43,7 +43,8 @@ rag.display_answer rag.evaluation.wording rag.evaluation.gold rag.evaluation.ret
 rag.evaluation.answers rag.evaluation.fabricate rag.evaluation.planted rag.evaluation.asking rag.evaluation.fitting
 rag.evaluation.page rag.evaluation.question_filter rag.evaluation.question_maker
 rag.search.why rag.evaluation.adapting
-rag.checks.check rag.checks.locks rag.checks.machine rag.checks.engine rag.checks.server rag.checks.knowledge rag.checks.examine
+rag.checks.check rag.checks.locks rag.checks.machine rag.checks.engine rag.checks.server rag.checks.knowledge
+rag.checks.examine
 rag.cli.complete rag.cli.flags rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text

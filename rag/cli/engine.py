@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import rag.cli.complete as complete
 import rag.cli.flags as flags
 from rag.cli.common import new_app, notify, print_json, settings
-from rag.engine.fault_list import fault_help
+from rag.engine.fault_list import FAULT_KINDS, fault_help
 
 if TYPE_CHECKING:
     from rag.engine.launch import EngineStatus
@@ -48,7 +49,11 @@ def start(
     max_body_mb: Annotated[float, typer.Option(min=0, help="The largest request body, in MB.")] = 64,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[=VALUE]", help="Show a fault, to try a client on it; may be repeated."),
+        typer.Option(
+            metavar="NAME[=VALUE]",
+            help="Show a fault, to try a client on it; may be repeated.",
+            autocompletion=complete.one_of(*(kind.name for kind in FAULT_KINDS)),
+        ),
     ] = None,
     json: flags.Json = False,
 ) -> None:
