@@ -34,7 +34,8 @@ class Commands(TyperGroup):
 
 
 app = new_app(
-    "Ask your own documents on your own machine, with citations that have been checked.",
+    "Ask your own documents on your own machine, with citations that have been checked.\n\n"
+    'Example: rag ask "How long is the warranty?" --kb notes.kb',
     no_args_is_help=True,
     epilog=EXIT_CODES,
     cls=Commands,
@@ -46,8 +47,6 @@ for command_of_versions in (versions.versions, versions.tag, versions.restore):
 app.add_typer(models.app, name="models")
 app.add_typer(engine.app, name="engine")
 app.add_typer(config.app, name="config")
-
-
 app.command()(doctor)
 app.command()(demo)
 app.command()(serve)

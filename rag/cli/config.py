@@ -6,7 +6,7 @@ from typing import Any
 import rag.cli.flags as flags
 from rag.cli.common import console, new_app, print_json
 
-app = new_app("Show the settings, and where each comes from.", no_args_is_help=True)
+app = new_app("Show the settings, and where each comes from.\n\nExample: rag config show", no_args_is_help=True)
 
 
 @app.command()

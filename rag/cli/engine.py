@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from rag.engine.launch import EngineStatus
     from rag.engine.token_store import Token, TokenStore
 
-app = new_app("Start, stop and watch the embedded engine, which serves LM Studio's API.", no_args_is_help=True)
-tokens = new_app("Make, list and revoke the tokens that an engine started with --auth demands.", no_args_is_help=True)
+app = new_app(
+    "Start, stop and watch the embedded engine, which serves LM Studio's API.\n\nExample: rag engine start",
+    no_args_is_help=True,
+)
+tokens = new_app(
+    "Make, list and revoke the tokens that an engine started with --auth demands.\n\nExample: rag engine tokens list",
+    no_args_is_help=True,
+)
 app.add_typer(tokens, name="tokens")
 
 PortOption = Annotated[

@@ -88,7 +88,7 @@ def evaluate(
 
     Example: rag eval questions.jsonl --kb notes.kb --ablation
 
-    Example: rag eval questions.jsonl --kb notes.kb --answers --off-topic other.jsonl --fit
+    Example: rag eval questions.jsonl --answers --off-topic other.jsonl --fit
     """
     if answers:
         if ablation or with_ or html:

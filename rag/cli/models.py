@@ -12,7 +12,7 @@ from rag.cli.common import console, new_app, print_json, server
 if TYPE_CHECKING:
     from rag.lmstudio.client import LMStudio, Running
 
-app = new_app("List, load, unload and download models of the server.", no_args_is_help=True)
+app = new_app("List, load, unload and download models of the server.\n\nExample: rag models ps", no_args_is_help=True)
 
 KeyArgument = Annotated[
     str, typer.Argument(help="A model's key, as `rag models ls` names it.", autocompletion=complete.models)

@@ -59,6 +59,7 @@ def ask(
     """Answer a question from the documents, with checked citations. Ctrl-C ends it with what was said so far.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
+
     Example: rag ask "What do the cables cost?" --schema prices.json --json
     """
     if json and markdown:
@@ -101,7 +102,7 @@ def search(
 ) -> None:
     """Show the passages that best fit a question.
 
-    Example: rag search "torque of the mast clamp" -n 3 --path 'manuals/**/*.pdf'
+    Example: rag search "torque of the mast clamp" -n 3 --path 'manuals/**'
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")

@@ -35,7 +35,7 @@ def rebuild(
     Searches find the former vectors until all new ones are there. An interrupted run keeps what it has embedded; the
     same command goes on.
 
-    Example: rag rebuild --model text-embedding-nomic-embed-text-v1.5 --kb notes.kb
+    Example: rag rebuild --model text-embedding-nomic-embed-text-v1.5
     """
     from rag.rebuild import rebuild as run_rebuild
 

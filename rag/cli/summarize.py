@@ -60,7 +60,7 @@ def summarize(
 
     Long documents are read in parts. Ctrl-C prints what those give that were read; run again, it goes on from there.
 
-    Example: rag summarize manual.pdf --length short --about "safety" --kb notes.kb
+    Example: rag summarize manual.pdf --length short --about "safety"
     """
     if json and markdown:
         raise typer.BadParameter("choose one of --json and --markdown.", param_hint="--markdown")

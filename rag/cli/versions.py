@@ -18,7 +18,9 @@ VersionArgument = Annotated[
 def versions(kb: flags.Kb = None, json: flags.Json = False) -> None:
     """List what the knowledge base held after each command that changed it: a week of it, and what is tagged.
 
-    Example: rag versions, then rag search "warranty" --at 12
+    Example: rag versions --kb notes.kb
+
+    Example: rag search "warranty" --at 12
     """
     from rag.display import print_table
 

@@ -39,7 +39,7 @@ def why(
 ) -> None:
     """Tell at which stage a passage was lost on its way into an answer, and what to do about it.
 
-    Example: rag why "How long is the warranty?" terms.docx --text "covered for five years"
+    Example: rag why "How long is the warranty?" terms.docx --text "five years"
     """
     from rag.search.why import why as explained
 
