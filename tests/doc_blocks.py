@@ -2,7 +2,7 @@
 
 A fence names its language. `console` is run: each line behind `$ `, in a prepared folder; the lines below it are what
 it prints, with `…` for anything. `python` is run too. `console not-run: REASON` says why it cannot be run here; its
-commands and options must exist all the same. `json`, `toml` and `text` are shown, and the first two must be well-formed.
+commands and options must exist all the same. `json`, `toml` and `text` are shown; the first two must be well-formed.
 """
 
 import re
@@ -102,6 +102,8 @@ def parse(command: Any, arguments: list[str], name: str) -> None:
         found = command.get_command(context, " ".join(arguments[:length]))
         assert found is not None, f"{name} {arguments[0]}: no such command"
         parse(found, arguments[length:], f"{name} {' '.join(arguments[:length])}")
+    elif any(word.endswith("-completion") for word in arguments):  # which would be done while it is parsed
+        command.make_parser(context).parse_args(list(arguments))
     else:
         command.make_context(name, list(arguments))
 

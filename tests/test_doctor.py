@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doc_blocks import COMMANDS, parse
 from filelock import FileLock
 from in_process import run
 from lmstudio_server import CHAT, EMBED, FakeLMStudio, lm_studio
-from test_docs import COMMANDS, parse
 
 from ingest import ingest
 from rag.checks.machine import service_check
