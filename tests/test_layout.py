@@ -45,7 +45,7 @@ rag.evaluation.page rag.evaluation.question_filter rag.evaluation.question_maker
 rag.search.why rag.evaluation.adapting
 rag.checks.check rag.checks.locks rag.checks.machine rag.checks.engine rag.checks.server rag.checks.knowledge
 rag.checks.examine
-rag.cli.complete rag.cli.flags rag.cli.common
+rag.cli.complete rag.cli.flags rag.cli.keyboard rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
 ingest.formats.slices ingest.formats.front_matter ingest.formats.pictures

@@ -9,6 +9,7 @@ import rag.cli.complete as complete
 import rag.cli.flags as flags
 from rag.cli.chat_commands import COMMANDS, Chat, print_sessions
 from rag.cli.common import knowledge_base, notify, print_json
+from rag.cli.keyboard import typed, unseen
 from rag.errors import RagError
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
@@ -95,7 +96,8 @@ def _talk(chat: Chat) -> None:
         try:
             if not interactive and not chat.json and line.strip():
                 print(f"> {printable(line.strip())}")
-            answer = _said(chat, line.strip())
+            with unseen():
+                answer = _said(chat, line.strip())
         except RagError as exc:
             if not interactive:
                 raise
@@ -122,23 +124,11 @@ def _said(chat: Chat, line: str) -> Answer | None:
 
 
 def _typed(chat: Chat) -> "Iterator[str]":
-    """The lines that a person types, with line editing and the earlier questions where Python has readline."""
-    try:
-        import readline
-    except ImportError:  # Windows' terminal edits lines itself
-        pass
-    else:
-        names = [f"/{name}" for name in COMMANDS]
-        readline.set_completer(lambda text, n: [*(name for name in names if name.startswith(text)), None][n])
-        readline.set_completer_delims(" ")
-        readline.parse_and_bind("tab: complete")
-        for turn in chat.conversation.turns:
-            readline.add_history(turn.answer.question)
-    while True:
-        try:
-            yield input("> ")
-        except EOFError:
-            print()
-            return
-        except KeyboardInterrupt:
-            print()  # the line is thrown away, as a shell does
+    """The lines that a person types; the arrow keys bring back the questions of all sessions with this knowledge base.
+
+    Nothing else is kept of what was typed: a conversation without a name leaves no trace.
+    """
+    from rag.sessions import questions
+
+    earlier = questions(chat.base.path)
+    return typed("> ", [f"/{name}" for name in COMMANDS], earlier)

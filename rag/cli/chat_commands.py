@@ -78,12 +78,14 @@ class Command:
 
 
 def _help(chat: Chat, argument: str) -> None:
+    from rag.display import print_table
+
     rows = {f"/{name} {command.argument}".rstrip(): command.help for name, command in COMMANDS.items()}
     if chat.json:
         print_json(rows)
         return
-    for usage, text in rows.items():
-        print(f"{usage:<16} {text}")
+    print_table(console(), ("type", "for"), rows.items())
+    print("\nA \\ at a line's end goes on in the next; the arrow keys bring back earlier questions.")
     print("Ctrl-C stops an answer, Ctrl-D ends the conversation.")
 
 
