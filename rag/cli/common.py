@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,16 @@ def server() -> "LMStudio":
     from rag.lmstudio.client import LMStudio
 
     return LMStudio(settings=settings(), notify=notify)
+
+
+@contextmanager
+def busy(doing: str) -> Iterator[None]:
+    """Say what goes on while it does, on a terminal alone; print nothing to stdout meanwhile, for it would go there."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with console(stderr=True).status(f"{doing} …"):
+        yield
 
 
 def console(stderr: bool = False) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import typer
 
 import rag.cli.flags as flags
-from rag.cli.common import console, print_json
+from rag.cli.common import busy, console, print_json
 
 
 def doctor(kb: flags.Kb = None, json: flags.Json = False) -> None:
@@ -18,13 +18,14 @@ def doctor(kb: flags.Kb = None, json: flags.Json = False) -> None:
     from rag.checks.examine import examine
     from rag.display import print_table
 
-    out = console()
-    with console(stderr=True).status("Checking …"):  # on a terminal alone
+    with busy("Checking"):
         checks = list(examine(kb))
     if json:
         for check in checks:
             print_json(asdict(check))
     else:
-        print_table(out, ("check", "", "", "remedy"), ((c.name, c.severity.value, c.message, c.remedy) for c in checks))
+        print_table(
+            console(), ("check", "", "", "remedy"), ((c.name, c.severity.value, c.message, c.remedy) for c in checks)
+        )
     if any(check.failed for check in checks):
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ import typer
 
 import rag.cli.complete as complete
 import rag.cli.flags as flags
-from rag.cli.common import console, knowledge_base, notify, print_json
+from rag.cli.common import busy, console, knowledge_base, notify, print_json
 from rag.search.where import all_of
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def ls(
     Example: rag ls --where 'format = pdf and modified > 2026-01-01'
     """
     from rag.display import human_bytes, print_table
+    from rag.display_answer import link_to
 
     with knowledge_base(kb, at) as base:
         rows = [
@@ -87,29 +88,27 @@ def ls(
     if json:
         for row in rows:
             print_json(asdict(row))
-    elif failed:
-        print_table(
-            console(), ("source", "reason", "searchable"), ((row.source, row.error, _held(row)) for row in rows)
-        )
-        if rows:
-            notify("The next `ingest` of their folders tries them again.")
+        return
+    if failed:
+        columns: tuple[str, ...] = ("source", "reason", "searchable")
+        shown: list[tuple[str, ...]] = [(row.source, row.error, _held(row)) for row in rows]
     else:
-        print_table(
-            console(),
-            ("source", "chunks", "size", "indexed", "status"),
-            (
-                (
-                    row.source,
-                    row.chunks,
-                    human_bytes(row.size),
-                    datetime.datetime.fromtimestamp(row.indexed_at)
-                    .astimezone()
-                    .isoformat(sep=" ", timespec="minutes")[:16],
-                    f"failed: {row.error}" if row.status == "failed" else row.status,
-                )
-                for row in rows
-            ),
-        )
+        columns = ("source", "chunks", "size", "indexed", "status")
+        shown = [
+            (row.source, str(row.chunks), human_bytes(row.size), _when(row.indexed_at), _state(row)) for row in rows
+        ]
+    out = console()
+    print_table(out, columns, shown, link=lambda source: link_to(out, source, None, base.file_of))
+    if failed and rows:
+        notify("The next `ingest` of their folders tries them again.")
+
+
+def _when(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="minutes")[:16]
+
+
+def _state(row: "DocumentRow") -> str:
+    return f"failed: {row.error}" if row.status == "failed" else row.status
 
 
 def _held(row: "DocumentRow") -> str:
@@ -128,7 +127,7 @@ def rm(
 
     Example: rag rm docs/old
     """
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb) as base, busy("Removing"):
         removed = base.remove(source)
     if json:
         print_json({"removed": removed})

@@ -8,7 +8,7 @@ import typer
 
 import rag.cli.complete as complete
 import rag.cli.flags as flags
-from rag.cli.common import new_app, notify, print_json, settings
+from rag.cli.common import busy, new_app, notify, print_json, settings
 from rag.engine.fault_list import FAULT_KINDS, fault_help
 
 if TYPE_CHECKING:
@@ -71,20 +71,21 @@ def start(
     from rag.engine.launch import start as start_engine
 
     configured = settings()
-    started = start_engine(
-        host,
-        port or _port(),
-        idle_seconds=configured.engine_idle_s if idle_seconds is None else idle_seconds,
-        models=models.resolve() if models else None,
-        jit=not no_jit,
-        auto_evict=not no_auto_evict,
-        jit_ttl_seconds=jit_ttl,
-        guardrail=not no_guardrail,
-        auth=auth,
-        cors=cors,
-        most_body_megabytes=max_body_mb,
-        faults=fault or (),
-    )
+    with busy("Starting the engine"):
+        started = start_engine(
+            host,
+            port or _port(),
+            idle_seconds=configured.engine_idle_s if idle_seconds is None else idle_seconds,
+            models=models.resolve() if models else None,
+            jit=not no_jit,
+            auto_evict=not no_auto_evict,
+            jit_ttl_seconds=jit_ttl,
+            guardrail=not no_guardrail,
+            auth=auth,
+            cors=cors,
+            most_body_megabytes=max_body_mb,
+            faults=fault or (),
+        )
     _tell(started, json)
     if warning := exposure(host, auth):
         notify(f"warning: {warning}")
@@ -115,7 +116,8 @@ def stop(port: PortOption = None, json: flags.Json = False) -> None:
     from rag.engine.launch import stop as stop_engine
 
     chosen = port or _port()
-    stopped = stop_engine("127.0.0.1", chosen)
+    with busy("Stopping the engine"):
+        stopped = stop_engine("127.0.0.1", chosen)
     if json:
         print_json({"stopped": stopped, "port": chosen})
     else:

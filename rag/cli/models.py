@@ -7,7 +7,7 @@ import typer
 
 import rag.cli.complete as complete
 import rag.cli.flags as flags
-from rag.cli.common import console, new_app, print_json, server
+from rag.cli.common import busy, console, new_app, print_json, server
 
 if TYPE_CHECKING:
     from rag.lmstudio.client import LMStudio, Running
@@ -111,7 +111,7 @@ def load(
 
     Example: rag models load qwen2.5-coder-0.5b-instruct -c 8192 --ttl 600
     """
-    with server() as lm:
+    with server() as lm, busy(f"Loading {key}"):
         loaded = lm.load(key, context_length=context_length or 0, ttl=ttl or -1)
     if json:
         print_json({"model": loaded.key, "instance": loaded.instance_id, "context_length": loaded.context_length})
@@ -133,7 +133,7 @@ def unload(
     """
     if (key is None) is not all_:
         raise typer.BadParameter("Name a model, or say --all.")
-    with server() as lm:
+    with server() as lm, busy("Unloading"):
         done = lm.unload(key)
     if json:
         print_json({"unloaded": done})

@@ -8,7 +8,7 @@ import typer
 
 import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import console, knowledge_base, print_json
+from rag.cli.common import busy, console, knowledge_base, print_json
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
 from rag.types import Answer, Cut, Step
@@ -70,18 +70,20 @@ def ask(
     form = _schema(schema) if schema else None
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if form is not None:
-            with console(stderr=True).status("Filling in the form …"):  # on a terminal alone
+            with busy("Filling in the form"):
                 filled = base.ask(_read(question), schema=form, strict=strict, agent=agent, **how)
             _print_formed(filled, base.file_of, json, markdown)
             return
-        if json:
-            answer = answered(base.ask_stream(_read(question), strict=strict, agent=agent, **how))
-            print_json(answer.to_dict())
-        elif markdown:
-            answer = answered(base.ask_stream(_read(question), strict=strict, agent=agent, **how))
-            sys.stdout.write(answer.to_markdown())
+        events = base.ask_stream(_read(question), strict=strict, agent=agent, **how)
+        if not (json or markdown):
+            answer = print_streamed(events, base.file_of)
         else:
-            answer = print_streamed(base.ask_stream(_read(question), strict=strict, agent=agent, **how), base.file_of)
+            with busy("Asking"):
+                answer = answered(events)
+            if json:
+                print_json(answer.to_dict())
+            else:
+                sys.stdout.write(answer.to_markdown())
     if answer.cut is Cut.INTERRUPTED:
         raise typer.Exit(130)
 
@@ -116,7 +118,9 @@ def search(
         expand=expand,
     )
     with knowledge_base(kb, at, chat_model=model) as base:
-        hits = base.search(_read(question), **how)
+        asked = _read(question)
+        with busy("Searching"):
+            hits = base.search(asked, **how)
         if json:
             print_json({"hits": [hit.to_dict() for hit in hits]})
             return

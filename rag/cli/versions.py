@@ -8,7 +8,7 @@ import typer
 
 import rag.cli.complete as complete
 import rag.cli.flags as flags
-from rag.cli.common import console, knowledge_base, notify, print_json
+from rag.cli.common import busy, console, knowledge_base, notify, print_json
 
 VersionArgument = Annotated[
     str, typer.Argument(help="A number or a tag, as `rag versions` lists them.", autocompletion=complete.versions)
@@ -71,7 +71,7 @@ def restore(version: VersionArgument, kb: flags.Kb = None, json: flags.Json = Fa
 
     Example: rag restore before-the-move
     """
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb) as base, busy("Restoring"):
         made = base.restore(version)
     if json:
         print_json({"number": made.number, "documents": made.documents, "chunks": made.chunks})

@@ -7,10 +7,11 @@ import typer
 
 import rag.cli.complete as complete
 import rag.cli.flags as flags
-from rag.cli.common import console, knowledge_base, print_json
+from rag.cli.common import busy, console, knowledge_base, print_json
 from rag.search.where import all_of
 
 if TYPE_CHECKING:
+    from rag.display_answer import FileOf
     from rag.search.why import Explanation
 
 
@@ -44,25 +45,26 @@ def why(
     from rag.search.why import why as explained
 
     with knowledge_base(kb, at) as base:
-        explanation = explained(
-            base,
-            question,
-            file,
-            text=text,
-            answer=not search,
-            unread=_unread,
-            limit=limit,
-            mode=mode,
-            diversity=diversity,
-            rerank=rerank,
-            expand=expand,
-            where=all_of(where or ()),
-            paths=path or (),
-        )
-    if json:
-        print_json(explanation.to_dict())
-    else:
-        _print(console(), explanation)
+        with busy("Searching"):
+            explanation = explained(
+                base,
+                question,
+                file,
+                text=text,
+                answer=not search,
+                unread=_unread,
+                limit=limit,
+                mode=mode,
+                diversity=diversity,
+                rerank=rerank,
+                expand=expand,
+                where=all_of(where or ()),
+                paths=path or (),
+            )
+        if json:
+            print_json(explanation.to_dict())
+        else:
+            _print(console(), explanation, base.file_of)
 
 
 def _unread(file: Path, root: Path) -> str:
@@ -76,17 +78,20 @@ def _unread(file: Path, root: Path) -> str:
     return "" if supported(file) else f"no reader for {file.suffix or 'a file without a suffix'}"
 
 
-def _print(out: Any, explanation: "Explanation") -> None:
+def _print(out: Any, explanation: "Explanation", file_of: "FileOf") -> None:
+    from rich.style import Style
     from rich.text import Text
 
     from rag.display import one_line, print_table, printable
+    from rag.display_answer import link_to
 
     passage = explanation.passage
     if passage is not None:
         page = f", p. {passage.page}" if passage.page else ""
         under = f", {one_line(' > '.join(passage.headings), 80)}" if passage.headings else ""
         heading = f"{printable(explanation.source)}{page}, passage {passage.number}{under}"
-        out.print(Text(heading, style="bold"), soft_wrap=True)
+        link = link_to(out, explanation.source, passage.page, file_of)
+        out.print(Text(heading, style=Style(bold=True, link=link)), soft_wrap=True)
         out.print(Text(f"   “{one_line(passage.text, 200)}”\n"), soft_wrap=True)
     rows: list[tuple[str, str, str]] = []
     if passage is not None:
