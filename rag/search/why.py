@@ -341,7 +341,7 @@ def _standing(id_: str, at: int, groups: Sequence[Group]) -> str:
 def _packed(begun: Explanation, search: _Search, choice: Choice, chunk: Passage) -> Explanation:
     """Whether the passage fits into the chat model's context."""
     base, question = search.base, search.ready.question
-    passages = hits(base.store, choice.groups, choice.copies)
+    passages = hits(base.store, choice.groups, choice.copies, base.store.outlines())
     try:
         room = room_for(question, passages, base.chat_model, answer_tokens=base.settings.answer_tokens)
     except errors.ServerError as exc:
