@@ -70,8 +70,8 @@ rag.service.conversation_routes
 rag.service.document_routes rag.service.openai_routes rag.service.lmstudio_routes
 rag.service.app rag.service.serve
 rag.cli.questions rag.cli.chat_commands rag.cli.chat rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions
-rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.doctor rag.cli.config rag.cli.demo
-rag.cli.serve rag.cli.eval_runs rag.cli.eval_answers
+rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.config rag.cli.demo
+rag.cli.serve rag.cli.doctor rag.cli.eval_runs rag.cli.eval_answers
 rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}

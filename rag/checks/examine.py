@@ -12,11 +12,13 @@ from rag.checks.server import look, model_checks
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.http import Connection
 from rag.settings import config_path, traced_settings
-from rag.web.sockets import SERVICE_PORT
 
 
-def examine(kb: Path | None) -> Iterator[Check]:
-    """Run all checks, one after another, on this knowledge base or the one that is set. Starts and changes nothing."""
+def examine(kb: Path | None, service_port: int) -> Iterator[Check]:
+    """Run all checks, one after another, on this knowledge base or the one that is set. Starts and changes nothing.
+
+    `service_port` is where `rag serve` would listen.
+    """
     try:
         settings, origins = traced_settings(kb=kb)
         connection = Connection(settings)
@@ -31,6 +33,6 @@ def examine(kb: Path | None) -> Iterator[Check]:
         yield seen.check
         if seen.models is not None:
             yield from model_checks(connection, seen.kind, seen.models)
-    yield service_check(settings, SERVICE_PORT)
+    yield service_check(settings, service_port)
     with KnowledgeBase(settings=settings) as base:
         yield from knowledge_checks(base, seen.models or ())

@@ -6,6 +6,7 @@ import typer
 
 import rag.cli.flags as flags
 from rag.cli.common import busy, console, print_json
+from rag.cli.serve import SERVICE_PORT
 
 
 def doctor(kb: flags.Kb = None, json: flags.Json = False) -> None:
@@ -19,7 +20,7 @@ def doctor(kb: flags.Kb = None, json: flags.Json = False) -> None:
     from rag.display import print_table
 
     with busy("Checking"):
-        checks = list(examine(kb))
+        checks = list(examine(kb, SERVICE_PORT))
     if json:
         for check in checks:
             print_json(asdict(check))

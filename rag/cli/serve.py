@@ -8,7 +8,8 @@ import typer
 import rag.cli.flags as flags
 import rag.errors as errors
 from rag.cli.common import notify, print_json, settings
-from rag.web.sockets import SERVICE_PORT
+
+SERVICE_PORT = 8009  # where nothing else is said
 
 
 def serve(

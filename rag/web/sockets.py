@@ -3,8 +3,6 @@
 import os
 import socket
 
-SERVICE_PORT = 8009  # of `rag serve`, where nothing else is said
-
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens there; port 0 is any free one. Raises OSError."""
