@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.cli.common import console, print_json
+from rag.cli.common import busy, console, print_json
 from rag.cli.questions import answered, print_streamed
 from rag.errors import SourceNotFound, UsageProblem
 from rag.search.options import SearchKeywords
@@ -135,7 +135,8 @@ def _unfold(chat: Chat, citation: Citation) -> None:
 def _search(chat: Chat, argument: str) -> None:
     from rag.display_answer import print_hits
 
-    hits = chat.base.search(argument, **chat.how)
+    with busy("Searching"):
+        hits = chat.base.search(argument, **chat.how)
     if chat.json:
         print_json({"hits": [hit.to_dict() for hit in hits]})
     elif hits:
