@@ -87,7 +87,8 @@ def _ocr() -> Check:
 
 
 def _terminal() -> Check:
-    encoding = sys.stdout.encoding or "ascii"
+    stdout = sys.__stdout__  # a spinner may stand in the place of the other, and knows no encoding
+    encoding = stdout.encoding if stdout else "ascii"
     if encoding.lower().replace("-", "") != "utf8":
         return warn("terminal", f"writes {encoding}: other characters become question marks", "Set PYTHONUTF8=1.")
     plain = "without colours (NO_COLOR), " if os.environ.get("NO_COLOR") else ""
