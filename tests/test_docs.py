@@ -10,6 +10,8 @@ from doc_blocks import COMMANDS, LANGUAGES, PAGES, ROOT, blocks, matches, parse,
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from rag.cli.demo import QUESTIONS
+
 ids = [page.name for page in PAGES]
 
 
@@ -76,6 +78,11 @@ def test_every_command_is_in_the_readme() -> None:
     assert isinstance(group, TyperGroup)
     named = set(re.findall(r"`([a-z]+)\b", readme)) | set(re.findall(r"rag ([a-z]+)", readme))
     assert {name.split()[0] for name, one in group.commands.items() if not one.hidden} <= named
+
+
+def test_the_readme_shows_the_questions_of_the_demo() -> None:
+    (shown,) = [block for block in blocks(ROOT / "README.md") if block.language == "text"]
+    assert tuple(re.findall(r"^> (.*)$", shown.text, re.MULTILINE)) == QUESTIONS
 
 
 def test_every_page_is_in_the_readme() -> None:
