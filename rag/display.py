@@ -7,6 +7,11 @@ from typing import Any
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
+def as_text(value: object, printer: Any, _cycle: bool) -> None:
+    """A class's `_repr_pretty_`: IPython shows `str` where it shows no HTML, not the code that would make the value."""
+    printer.text(str(value))
+
+
 def printable(text: str) -> str:
     """The text with every character that could steer a terminal, or turn its writing round, made visible.
 
@@ -38,6 +43,13 @@ def human_bytes(size: float | None) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     raise AssertionError("the last unit takes everything")
+
+
+def text_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows below the names of their columns, in columns of equal width."""
+    lines = [[one_line(str(cell), 80) for cell in row] for row in [columns, *rows]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def print_table(

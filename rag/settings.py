@@ -3,7 +3,6 @@
 Order: arguments, then environment, then the config file, then the defaults written here.
 """
 
-import difflib
 import os
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
@@ -54,7 +53,7 @@ class Settings:
     vision_model: str | None = _set(None, "that model; unset: one that the server tells of")
     embed_batch: int = _set(32, "in a request; 32 to 64 measured best on LM Studio", "texts", least=1)
     timeout_s: float = _set(300.0, "for one request, with the loading of a model inside it", "s", least=1)
-    service_token: str | None = _set(None, "what clients of `rag serve` must send")
+    service_token: str | None = _set(None, "what clients of `rag serve` and `rag mcp --http` must send")
     engine: bool = _set(True, "start the embedded engine where nothing answers on this machine")
     engine_idle_s: int = _set(1800, "without a request, after which the engine leaves", "s", least=0)
 
@@ -84,6 +83,14 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Where conversations, locks and notes about loaded models lie: `$RAG_STATE_DIR`, else the user's state folder."""
     named = environ.get("RAG_STATE_DIR")
     return Path(named) if named else Path(platformdirs.user_state_dir(APP, appauthor=False))
+
+
+def for_programs(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Our variables that are set here, for a program that starts elsewhere; without secrets and the knowledge base."""
+    paths = ("RAG_CONFIG", "RAG_STATE_DIR", *ENVIRONMENT["reranker"])
+    values = [name for field, of in ENVIRONMENT.items() if field not in (*SECRETS, "kb", "reranker") for name in of]
+    found = {name: environ[name] for name in values if environ.get(name)}
+    return found | {name: str(Path(environ[name]).absolute()) for name in paths if environ.get(name)}
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
@@ -121,6 +128,8 @@ def _given(environ: Mapping[str, str], overrides: Mapping[str, Any]) -> Iterator
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
+    import difflib
+
     found = difflib.get_close_matches(name, known, 1)
     return f"Is {found[0]} meant?" if found else f"Known: {', '.join(sorted(known))}."
 

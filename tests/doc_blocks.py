@@ -2,7 +2,7 @@
 
 A fence names its language. `console` is run: each line behind `$ `, in a prepared folder; the lines below it are what
 it prints, with `…` for anything. `python` is run too. `console not-run: REASON` says why it cannot be run here; its
-commands and options must exist all the same. `json`, `toml` and `text` are shown; the first two must be well-formed.
+commands and options must exist all the same. `json`, `toml`, `yaml` and `text` are shown.
 """
 
 import re
@@ -20,7 +20,7 @@ from rag.cli.app import app as rag_app
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = {"rag": typer.main.get_command(rag_app), "ingest": typer.main.get_command(ingest_app)}
-LANGUAGES = {"console", "python", "json", "toml", "text"}
+LANGUAGES = {"console", "python", "json", "toml", "yaml", "text"}
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NOT_RUN = "not-run: "
 

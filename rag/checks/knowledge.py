@@ -7,8 +7,9 @@ from pathlib import Path
 import rag.errors as errors
 from rag.checks.check import Check, fail, ok, warn
 from rag.checks.locks import is_held
+from rag.contents import Status
 from rag.identity import check_lead, rebuild_command
-from rag.knowledge_base import KnowledgeBase, Status
+from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.models import Model
 from rag.store.schema import CANARY_QUESTION, CANARY_TEXTS
 from rag.store.upkeep import LARGE, Coverage

@@ -1,7 +1,7 @@
 """`rag adapt`: learn from one's own questions how they differ from the passages that answer them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from rag.cli.common import console, knowledge_base, notify, print_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rag.evaluation.adapting import Figures, Lesson, Trial
+    from rag.evaluation.adapting import Lesson, Trial
     from rag.evaluation.datasets import Question
     from rag.knowledge_base import KnowledgeBase
 
@@ -98,16 +98,4 @@ def _tried(base: "KnowledgeBase", questions: "Sequence[Question]") -> "tuple[lis
 def _print(tried: "Trial") -> None:
     from rag.display import print_table
 
-    print_table(
-        console(),
-        (f"{tried.questions} questions", "MRR before", "after", "gain (95 %)", "in the first 5 before", "after"),
-        (_row(name, figures) for name, figures in (("hybrid", tried.hybrid), ("vector", tried.vector))),
-    )
-
-
-def _row(name: str, figures: "Figures") -> "Sequence[object]":
-    values: dict[str, Any] = figures.to_dict()
-    low, high = values["gain_interval"]
-    before_and_after = [f"{values['mrr'][side]:.3f}" for side in ("before", "after")]
-    found = [f"{values['found_in_5'][side]:.3f}" for side in ("before", "after")]
-    return (name, *before_and_after, f"{values['gain']:+.3f} ({low:+.3f} to {high:+.3f})", *found)
+    print_table(console(), tried.columns, tried.table())

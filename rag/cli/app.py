@@ -18,6 +18,7 @@ from rag.cli.demo import demo
 from rag.cli.doctor import doctor
 from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
+from rag.cli.mcp import mcp
 from rag.cli.rebuild import rebuild
 from rag.cli.serve import serve
 from rag.cli.summarize import summarize
@@ -50,6 +51,7 @@ app.add_typer(config.app, name="config")
 app.command()(doctor)
 app.command()(demo)
 app.command()(serve)
+app.command()(mcp)
 app.command("eval")(evaluate)
 app.command(epilog=EXIT_CODES)(rebuild)
 app.command("eval make")(make)

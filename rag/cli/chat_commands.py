@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.cli.common import busy, console, print_json
-from rag.cli.questions import answered, print_streamed
 from rag.errors import SourceNotFound, UsageProblem
 from rag.search.options import SearchKeywords
 from rag.types import Answer, Citation
@@ -41,6 +40,8 @@ class Chat:
 
     def print(self, events: "Generator[Event, None, None]") -> Answer:
         """Print an answer, on a terminal as it comes."""
+        from rag.display_live import answered, print_streamed
+
         if not self.json:
             return print_streamed(events, self.base.file_of)
         answer = answered(events)

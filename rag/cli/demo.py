@@ -55,7 +55,7 @@ def demo(
 
 
 def _asked(base: "KnowledgeBase", question: str, json: bool) -> "Answer":
-    from rag.cli.questions import print_streamed
+    from rag.display_live import print_streamed
 
     if json:
         return base.ask(question)

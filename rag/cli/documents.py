@@ -1,7 +1,7 @@
 """`rag status`, `rag ls` and `rag rm`."""
 
-import datetime
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -76,39 +76,25 @@ def ls(
 
     Example: rag ls --where 'format = pdf and modified > 2026-01-01'
     """
-    from rag.display import human_bytes, print_table
+    from rag.display import print_table
     from rag.display_answer import link_to
 
     with knowledge_base(kb, at) as base:
-        rows = [
-            row
-            for row in base.documents(where=all_of(where or ()), paths=path or ())
-            if not failed or row.status == "failed"
-        ]
+        everything = base.documents(where=all_of(where or ()), paths=path or ())
+        rows = [row for row in everything if not failed or row.status == "failed"]
     if json:
         for row in rows:
             print_json(asdict(row))
         return
-    if failed:
-        columns: tuple[str, ...] = ("source", "reason", "searchable")
-        shown: list[tuple[str, ...]] = [(row.source, row.error, _held(row)) for row in rows]
-    else:
-        columns = ("source", "chunks", "size", "indexed", "status")
-        shown = [
-            (row.source, str(row.chunks), human_bytes(row.size), _when(row.indexed_at), _state(row)) for row in rows
-        ]
     out = console()
-    print_table(out, columns, shown, link=lambda source: link_to(out, source, None, base.file_of))
+    link = partial(link_to, out, page=None, file_of=base.file_of)
+    if failed:
+        broken = ((row.source, row.error, _held(row)) for row in rows)
+        print_table(out, ("source", "reason", "searchable"), broken, link=link)
+    else:
+        print_table(out, everything.columns, map(everything.cells, rows), link=link)
     if failed and rows:
         notify("The next `ingest` of their folders tries them again.")
-
-
-def _when(seconds: int) -> str:
-    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="minutes")[:16]
-
-
-def _state(row: "DocumentRow") -> str:
-    return f"failed: {row.error}" if row.status == "failed" else row.status
 
 
 def _held(row: "DocumentRow") -> str:

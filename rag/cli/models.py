@@ -25,28 +25,14 @@ def ls(json: flags.Json = False) -> None:
 
     Example: rag models ls
     """
-    from rag.display import human_bytes, print_table
+    from rag.display import print_table
 
     with server() as lm:
         models = lm.models()
     if json:
         print_json({"models": [asdict(model) for model in models]})
         return
-    print_table(
-        console(),
-        ("model", "type", "size", "quantisation", "longest context", "loaded"),
-        (
-            (
-                m.key,
-                m.type,
-                human_bytes(m.size_bytes),
-                m.quantization or "-",
-                m.max_context_length or "-",
-                "yes" if m.instances else "",
-            )
-            for m in models
-        ),
-    )
+    print_table(console(), models.columns, models.table())
 
 
 @app.command()
@@ -58,27 +44,15 @@ def ps(json: flags.Json = False) -> None:
     from rag.display import print_table
 
     with server() as lm:
-        rows = [_row(running) for running in lm.loaded()]
+        loaded = lm.loaded()
     if json:
-        print_json({"loaded": rows})
+        print_json({"loaded": [_row(running) for running in loaded]})
         return
-    print_table(
-        console(),
-        ("model", "instance", "type", "context", "unloaded in", "loaded by"),
-        (
-            (
-                *(row[name] for name in ("model", "instance", "type", "context_length")),
-                f"{row['remaining_s']} s" if row["remaining_s"] is not None else "-",
-                row["owner"] or "others",
-            )
-            for row in rows
-        ),
-    )
+    print_table(console(), loaded.columns, loaded.table())
 
 
 def _row(running: "Running") -> dict[str, object]:
     """The shape of a line of `rag models ps --json`, which scripts may rely on."""
-    owner = running.owner and f"lmstudio-rag, process {running.owner.partition(':')[0]}"
     return {
         "model": running.model,
         "instance": running.instance_id,
@@ -86,7 +60,7 @@ def _row(running: "Running") -> dict[str, object]:
         "context_length": running.context_length,
         "ttl_s": running.ttl_s,
         "remaining_s": None if running.remaining_s is None else round(running.remaining_s),
-        "owner": owner,
+        "owner": running.loaded_by,
     }
 
 

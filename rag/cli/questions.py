@@ -11,16 +11,11 @@ import rag.errors as errors
 from rag.cli.common import busy, console, knowledge_base, print_json
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
-from rag.types import Answer, Cut, Step
+from rag.types import Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from rag.answer import Event, Said
     from rag.display_answer import FileOf
     from rag.formed_answer import FormedAnswer
-
-_THOUGHT_SHOWN = 400  # characters, of what a model thinks before it answers
 
 AgentOption = Annotated[
     bool, typer.Option("--agent", help="Have the model search several times, for a question with several hops.")
@@ -64,6 +59,8 @@ def ask(
     """
     if json and markdown:
         raise typer.BadParameter("choose one of --json and --markdown.", param_hint="--markdown")
+    from rag.display_live import answered, print_streamed
+
     how = SearchKeywords(
         limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, rerank=rerank, expand=expand
     )
@@ -129,55 +126,6 @@ def search(
         if not hits:
             print("Nothing found.")
         print_hits(console(), hits, base.file_of)
-
-
-def print_streamed(events: "Generator[Event, None, None]", file_of: "FileOf") -> Answer:
-    """Show the model's words as a draft while they come; the checked answer takes the draft's place."""
-    from rag.display_answer import print_answer
-
-    out = console()
-    answer = _streamed(events, out) if out.is_terminal else answered(events)
-    print_answer(out, answer, file_of)
-    return answer
-
-
-def _streamed(events: "Generator[Event, None, None]", out: Any) -> Answer:
-    from rich.live import Live
-    from rich.text import Text
-
-    from rag.display import printable
-
-    draft = thought = ""
-    with Live(Text("…", style="dim"), console=out, transient=True, refresh_per_second=12) as live:
-
-        def show(event: "Said") -> None:
-            nonlocal draft, thought
-            draft = event.text if event.again else draft + event.text
-            thought = event.reasoning if event.again else thought + event.reasoning
-            shown = Text(printable(draft), style="dim")
-            live.update(
-                shown if draft.strip() else Text(printable(thought)[-_THOUGHT_SHOWN:] or "…", style="dim italic")
-            )
-
-        return answered(events, show)
-
-
-def answered(events: "Generator[Event, None, None]", show: "Callable[[Said], None]" = lambda said: None) -> Answer:
-    """The answer; after an interrupt what there is of it, if there is anything."""
-    answer: Answer | None = None
-    try:
-        for event in events:
-            if isinstance(event, Answer):
-                answer = event
-            elif not isinstance(event, Step):
-                show(event)
-    except KeyboardInterrupt as interrupt:
-        if answer is None:  # it came while the draft was being shown
-            last = events.throw(interrupt)
-            assert isinstance(last, Answer)
-            return last
-    assert answer is not None
-    return answer
 
 
 def _print_formed(answer: "FormedAnswer[Any]", file_of: "FileOf", json: bool, markdown: bool) -> None:

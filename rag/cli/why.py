@@ -85,22 +85,9 @@ def _print(out: Any, explanation: "Explanation", file_of: "FileOf") -> None:
     from rag.display import one_line, print_table, printable
     from rag.display_answer import link_to
 
-    passage = explanation.passage
-    if passage is not None:
-        page = f", p. {passage.page}" if passage.page else ""
-        under = f", {one_line(' > '.join(passage.headings), 80)}" if passage.headings else ""
-        heading = f"{printable(explanation.source)}{page}, passage {passage.number}{under}"
-        link = link_to(out, explanation.source, passage.page, file_of)
-        out.print(Text(heading, style=Style(bold=True, link=link)), soft_wrap=True)
-        out.print(Text(f"   “{one_line(passage.text, 200)}”\n"), soft_wrap=True)
-    rows: list[tuple[str, str, str]] = []
-    if passage is not None:
-        for name, rank, missing in (
-            ("by vector", explanation.vector, "took no part"),
-            ("by words", explanation.words, "took no part, or none of the question's words is in it"),
-        ):
-            place = f"number {rank.rank} of {explanation.chunks}, {rank.score:.3f}" if rank else missing
-            rows.append((name, "", place))
-    rows += [(step.stage.value, "kept" if step.kept else "LOST", step.message) for step in explanation.steps]
-    print_table(out, ("", "", ""), rows)
+    if explanation.passage is not None:
+        link = link_to(out, explanation.source, explanation.passage.page, file_of)
+        out.print(Text(printable(explanation.heading), style=Style(bold=True, link=link)), soft_wrap=True)
+        out.print(Text(f"   “{one_line(explanation.passage.text, 200)}”\n"), soft_wrap=True)
+    print_table(out, ("", "", ""), explanation.table())
     out.print(Text(f"\n{printable(explanation.advice)}", style="bold"), soft_wrap=True)
