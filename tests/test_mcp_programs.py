@@ -23,7 +23,7 @@ from rag.settings import for_programs
 
 QUESTION = "How long is the warranty on the battery?"
 SOURCE = "sample/policies/warranty-terms.docx"
-ASKED = json.dumps({"question": QUESTION})
+ASKED = json.dumps({"question": QUESTION, "paths": ["warranty-terms.docx"]})  # few passages: a prompt soon read
 TOOLS = ["search", "ask", "read_document", "list_documents"]
 MCP = (sys.executable, "-P", "-m", "rag", "mcp")
 INITIALIZE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
