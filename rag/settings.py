@@ -46,7 +46,7 @@ class Settings:
     vision_model: str | None = None  # that model; None: one that the server tells of
     embed_batch: int = 32  # texts a request; 32 to 64 measured best on LM Studio
     timeout_s: float = 300.0  # one request, with the loading of a model inside it
-    service_token: str | None = None  # what clients of `rag serve` must send; never printed
+    service_token: str | None = None  # what clients of `rag serve` and `rag mcp --http` must send; never printed
 
     def __repr__(self) -> str:
         shown = (
@@ -112,6 +112,14 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Where conversations, locks and notes about loaded models lie: `$RAG_STATE_DIR`, else the user's state folder."""
     named = environ.get("RAG_STATE_DIR")
     return Path(named) if named else Path(platformdirs.user_state_dir(APP, appauthor=False))
+
+
+def for_programs(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Our variables that are set here, for a program that starts elsewhere; without secrets and the knowledge base."""
+    paths = ("RAG_CONFIG", "RAG_STATE_DIR", *ENVIRONMENT["reranker"])
+    values = [name for field, of in ENVIRONMENT.items() if field not in (*SECRETS, "kb", "reranker") for name in of]
+    found = {name: environ[name] for name in values if environ.get(name)}
+    return found | {name: str(Path(environ[name]).absolute()) for name in paths if environ.get(name)}
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
-rag.errors rag.web.names rag.web.sockets rag.web.sse rag.web.limits
+rag.errors rag.web.names rag.web.sockets rag.web.sse rag.web.limits rag.web.guard rag.web.threads rag.web.serving
 rag.display rag.display_markdown rag.display_html rag.display_rows rag.notebook
 rag.types rag.formed_answer rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words
 rag.evaluation.metrics
@@ -69,9 +69,10 @@ rag.service.api_page rag.service.images rag.service.lmstudio_forms rag.service.u
 rag.service.conversation_routes
 rag.service.document_routes rag.service.openai_routes rag.service.lmstudio_routes
 rag.service.app rag.service.serve
+rag.mcp_server.forms rag.mcp_server.tools rag.mcp_server.server rag.mcp_server.http rag.mcp_server.snippet
 rag.cli.questions rag.cli.chat_commands rag.cli.chat rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions
-rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.demo rag.cli.serve rag.cli.eval_runs rag.cli.eval_answers
-rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
+rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.demo rag.cli.serve rag.cli.mcp rag.cli.eval_runs
+rag.cli.eval_answers rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app rag.__main__
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 WEB = "rag.web."  # which the engine shares with the service
@@ -87,7 +88,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "httpx2": ("rag.lmstudio", "ingest.fetch"),  # the model server, and pages that a user names
     "lancedb": "rag.store.lance",
     "pyarrow": "rag.store",
-    "pydantic": ("rag.lmstudio.schemas", "rag.service"),
+    "pydantic": ("rag.lmstudio.schemas", "rag.service", "rag.mcp_server"),
     "pydantic_core": "rag.lmstudio.schemas",
     "jsonschema": ("rag.lmstudio.schemas", "rag.engine.integrations"),
     "referencing": ("rag.lmstudio.schemas", "rag.engine.integrations"),
@@ -113,7 +114,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "tokenizers": "rag.search.cross_encoder",
     "xllamacpp": "rag.engine.worker",
     "huggingface_hub": "rag.engine.hub",
-    "mcp": "rag.engine.integrations",
+    "mcp": ("rag.engine.integrations", "rag.mcp_server.server"),  # a client of MCP servers, and one
     "IPython": "rag.notebook",
 }
 ENGINE_MAY_OPEN = {"httpx2"}  # it talks to its workers over HTTP

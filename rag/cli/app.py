@@ -18,6 +18,7 @@ from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, p
 from rag.cli.demo import demo
 from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
+from rag.cli.mcp import mcp
 from rag.cli.rebuild import rebuild
 from rag.cli.serve import serve
 from rag.cli.summarize import summarize
@@ -75,6 +76,7 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
 
 app.command()(demo)
 app.command()(serve)
+app.command()(mcp)
 app.command("eval")(evaluate)
 app.command(epilog=EXIT_CODES)(rebuild)
 app.command("eval make")(make)

@@ -16,11 +16,12 @@ from rag.search.where import all_of
 from rag.service.desk import Desk, TheDesk
 from rag.service.forms import DocumentForm, DocumentsForm, Paths, RemovedForm, Source, TextForm, Where
 from rag.service.problems import KNOWLEDGE, Refused, SafeJson, told
-from rag.service.streams import COMMENT, Notice, Put, Silence, error_event, event_stream
+from rag.service.streams import COMMENT, error_event, event_stream
 from rag.service.uploads import Event, forget, is_upload, read, receive
 from rag.source_view import file_of_its_own
 from rag.store.schema import DocumentRow
 from rag.web.sse import event
+from rag.web.threads import Notice, Put, Silence
 
 PATH = "/api/kb/documents"
 router = APIRouter(prefix=PATH, tags=["documents"], default_response_class=SafeJson)
