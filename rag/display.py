@@ -1,7 +1,7 @@
 """Text for a terminal: documents are hostile, so nothing of theirs reaches it as a command."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -53,18 +53,28 @@ def text_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def print_table(
-    console: Any, columns: Sequence[str], rows: Iterable[Sequence[object]], *, header_when_piped: bool = False
+    console: Any,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    header_when_piped: bool = False,
+    link: Callable[[str], str | None] = lambda cell: None,
 ) -> None:
-    """A table on a terminal; lines of tab-separated values where the output is piped."""
-    listed = [[printable(str(cell)) for cell in row] for row in rows]
+    """A table on a terminal; lines of tab-separated values where the output is piped.
+
+    `link` gives the address that a first cell leads to, if any.
+    """
+    whole = list(rows)
+    listed = [[printable(str(cell)) for cell in row] for row in whole]
     if not console.is_terminal:
         for row in [list(columns), *listed] if header_when_piped else listed:
             print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
         return
+    from rich.style import Style
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in listed:
-        table.add_row(*(Text(cell) for cell in row))
+    for cells, (first, *rest) in zip(whole, listed, strict=True):
+        table.add_row(Text(first, style=Style(link=link(str(cells[0])))), *(Text(cell) for cell in rest))
     console.print(table)

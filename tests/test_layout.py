@@ -40,12 +40,14 @@ rag.sessions
 rag.contents rag.knowledge_base
 rag.conversation
 rag.rebuild
-rag.doctor rag.display_answer rag.display_live rag.evaluation.wording rag.evaluation.gold rag.evaluation.retrieval
+rag.display_answer rag.display_live rag.evaluation.wording rag.evaluation.gold rag.evaluation.retrieval
 rag.evaluation.answers rag.evaluation.fabricate rag.evaluation.planted rag.evaluation.asking rag.evaluation.fitting
 rag.evaluation.plots rag.evaluation.page rag.evaluation.report rag.evaluation.likelihood
 rag.evaluation.question_filter rag.evaluation.question_maker
 rag.search.why rag.evaluation.adapting
-rag.cli.common
+rag.checks.check rag.checks.locks rag.checks.machine rag.checks.engine rag.checks.server rag.checks.knowledge
+rag.checks.examine
+rag.cli.complete rag.cli.flags rag.cli.keyboard rag.cli.common
 ingest.formats.page ingest.formats.paragraphs ingest.formats.tables
 ingest.members ingest.formats.blocks ingest.formats.charsets ingest.formats.numbers ingest.formats.text
 ingest.formats.slices ingest.formats.front_matter ingest.formats.pictures
@@ -73,8 +75,9 @@ rag.service.document_routes rag.service.openai_routes rag.service.lmstudio_route
 rag.service.app rag.service.serve
 rag.mcp_server.forms rag.mcp_server.tools rag.mcp_server.server rag.mcp_server.http rag.mcp_server.snippet
 rag.cli.questions rag.cli.chat_commands rag.cli.chat rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions
-rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.demo rag.cli.serve rag.cli.mcp rag.cli.eval_runs
-rag.cli.eval_answers rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app rag.__main__
+rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.config rag.cli.demo
+rag.cli.serve rag.cli.doctor rag.cli.mcp rag.cli.eval_runs rag.cli.eval_answers
+rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app rag.__main__
 """
 PLACE = {name: (row, column) for row, names in enumerate(ROWS.split("\n")) for column, name in enumerate(names.split())}
 WEB = "rag.web."  # which the engine shares with the service
@@ -83,7 +86,9 @@ MAY_USE_ENGINE = {
     "rag.cli.engine": {
         *("rag.engine.exposure", "rag.engine.fault_list", "rag.engine.launch", "rag.engine.places"),
         "rag.engine.token_store",
-    }
+    },
+    "rag.checks.engine": {"rag.engine.catalogue", "rag.engine.header", "rag.engine.places"},  # are its files whole
+    "rag.cli.complete": {"rag.engine.catalogue", "rag.engine.library", "rag.engine.places"},  # TAB asks no server
 }
 DOORS: dict[str, str | tuple[str, ...]] = {
     "openai": "rag.lmstudio",

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowledge_base, notify, print_json
+from rag.cli.common import console, knowledge_base, notify, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +22,11 @@ def adapt(
         Path | None,
         typer.Argument(help="Questions, JSONL of question, source and quote.", show_default=False),
     ] = None,
-    kb: KbOption = None,
+    kb: flags.Kb = None,
     force: Annotated[bool, typer.Option("--force", help="Keep it even if it does not pay.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Go back to the model's own question vectors.")] = False,
-    download: DownloadOption = None,
-    json: JsonOption = False,
+    download: flags.Download = None,
+    json: flags.Json = False,
 ) -> None:
     """Learn from own questions to find what they ask for: a rotation of question vectors, kept only if it pays.
 

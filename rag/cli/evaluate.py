@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowledge_base, notify, print_json
+from rag.cli.common import console, knowledge_base, notify, print_json
 from rag.cli.eval_answers import AnswerOptions, evaluate_answers
 from rag.cli.eval_runs import earlier, set_base, tracked, worse_than
 
@@ -31,7 +32,7 @@ def evaluate(
             show_default=False,
         ),
     ],
-    kb: KbOption = None,
+    kb: flags.Kb = None,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Compare with the other fast ways of searching.")
     ] = False,
@@ -72,8 +73,8 @@ def evaluate(
     gate: Annotated[
         float, typer.Option(min=0, help="Exit code 1 if a figure is lower than the baseline's by more than this.")
     ] = 0.01,
-    download: DownloadOption = None,
-    json: JsonOption = False,
+    download: flags.Download = None,
+    json: flags.Json = False,
 ) -> None:
     """Measure retrieval on questions with known answers: nDCG, recall, MRR, and recall, precision, IoU of gold spans.
 
@@ -87,7 +88,7 @@ def evaluate(
 
     Example: rag eval questions.jsonl --kb notes.kb --ablation
 
-    Example: rag eval questions.jsonl --kb notes.kb --answers --off-topic other.jsonl --fit
+    Example: rag eval questions.jsonl --answers --off-topic other.jsonl --fit
     """
     if answers:
         if ablation or with_ or html:
