@@ -101,7 +101,6 @@ def ingest(
     """Read documents into a knowledge base: new and changed ones are read, vanished ones removed.
 
     Example: ingest docs/ notes.md https://example.org/manual.html --kb notes.kb
-    With workers: ingest corpus/ --ray local --embed-url http://one:1234 --embed-url http://two:1234
     """
     import tempfile
 
