@@ -14,11 +14,11 @@ from rag.lmstudio.agent import Turn, added, turns
 from rag.lmstudio.chat import ChatModel, Message
 from rag.lmstudio.http import Notify
 from rag.lmstudio.schemas import tool_of
-from rag.packing import LEAST_PASSAGE, PASSAGES, listed, packed, prompt, question_cost
+from rag.lmstudio.token_scale import OURS, Price
+from rag.packing import LEAST_PASSAGE, PASSAGES, cost, listed, packed, prompt
 from rag.search.options import Expand, SearchOptions
 from rag.search.where import all_of
 from rag.settings import Settings
-from rag.tokens import prompt_count
 from rag.types import Hit, Step
 
 _TEMPLATE = f"""{PASSAGES}
@@ -95,14 +95,13 @@ def _turns(question: str, desk: "_Desk", model: ChatModel, settings: Settings, u
     if rounds < 1:
         return
     tools = [tool_of(desk.search), tool_of(desk.read)]
-    offers = sum(prompt_count(str(tool.offer)) for tool in tools)
-    asked = question_cost(question, _TEMPLATE) + offers
-    shown = sum(prompt_count(listed([hit], 1)) for hit in desk.own)
-    context = model.reserve(model.scale.cost(asked + shown + rounds * (_RESULT + _CALLING)) + _CALLING)
-    room = model.scale.most(context - _CALLING) - offers
-    passages = packed(question, desk.own, room * 2 // 3, _TEMPLATE)
+    price = desk.price = model.scale.price
+    offers = sum(price(str(tool.offer)) for tool in tools) + model.scale.frame
+    wanted = cost(question, desk.own, _TEMPLATE, price) + offers + rounds * (_RESULT + _CALLING) + _CALLING
+    room = model.reserve(wanted) - _CALLING - offers
+    passages = packed(question, desk.own, room * 2 // 3, _TEMPLATE, price)
     first = prompt(question, passages, _TEMPLATE)
-    desk.left = room - prompt_count(first) - rounds * _CALLING
+    desk.left = room - price(first) - rounds * _CALLING
 
     def in_time(_: str) -> None:
         if time.monotonic() > until:
@@ -128,6 +127,7 @@ class _Desk:
     later: list[list[Hit]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     left: int = 0
+    price: Price = OURS
     full: bool = False
     _told: int = 0
 
@@ -173,14 +173,14 @@ class _Desk:
         new = [hit for hit in hits if not any(_holds(other, hit) for other in known)]
         room = min(_RESULT, self.left)
         self.full = bool(new) and room < LEAST_PASSAGE
-        shown = packed("", new, room, "") if new and not self.full else []
+        shown = packed("", new, room, "", self.price) if new and not self.full else []
         places = {(hit.document_id, hit.start) for hit in shown}
         self.later.append([hit for hit in new if (hit.document_id, hit.start) in places])
         self.steps.append(Step(action, words, within, found=len(shown)))
         if not shown:
             return note + (_NO_ROOM if self.full else _NOTHING_NEW)
         result = note + _QUOTED + listed(shown, len(known) + 1)
-        self.left -= prompt_count(result)
+        self.left -= self.price(result)
         return result
 
 

@@ -153,7 +153,7 @@ def answer_stream(
 
 
 def room_for(question: str, hits: Sequence[Hit], model: ChatModel, *, answer_tokens: int) -> int:
-    """How many tokens, by `prompt_count`, the question and its passages may have.
+    """How many of the model's tokens the question and its passages may have.
 
     The model is loaded, with room for all if it can be. Raises UsageProblem where the question alone is too long.
     """
@@ -163,11 +163,12 @@ def room_for(question: str, hits: Sequence[Hit], model: ChatModel, *, answer_tok
 def shares(
     question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens: int, template: str = ANSWERING
 ) -> tuple[int, int]:
-    """How the context is shared: the most that the answer may have, in the model's tokens, and the prompt, in ours."""
-    context = model.reserve(model.scale.cost(cost(question, hits, template)) + answer_tokens)
+    """How the context is shared: the most tokens that the answer may have, and its prompt."""
+    scale = model.scale
+    context = model.reserve(cost(question, hits, template, scale.price) + scale.frame + answer_tokens)
     answer_tokens = min(answer_tokens, context // 2)
-    room = model.scale.most(context - answer_tokens)
-    if (taken := question_cost(question, template)) + LEAST_PASSAGE > room:
+    room = context - answer_tokens - scale.frame
+    if (taken := question_cost(question, template, scale.price)) + LEAST_PASSAGE > room:
         raise errors.UsageProblem(
             f"The question takes about {taken} tokens, and {model.model.key} is loaded with "
             f"{context}, the answer included. Shorten it, or give the model a larger context (RAG_CHAT_CONTEXT)."
@@ -178,8 +179,9 @@ def shares(
 def _wordings(talk: Talk, hits: Sequence[Hit], model: ChatModel, answer_tokens: int) -> list[str]:
     """A question in its conversation and, for where that turns out to be too long, alone."""
     room = room_for(talk.question, hits, model, answer_tokens=answer_tokens)
-    left = (room - question_cost(talk.question) - LEAST_PASSAGE) // _CONVERSATION_SHARE
-    return [in_conversation(talk, min(MOST_TOKENS, left)), talk.question]
+    price = model.scale.price
+    left = (room - question_cost(talk.question, price=price) - LEAST_PASSAGE) // _CONVERSATION_SHARE
+    return [in_conversation(talk, min(MOST_TOKENS, left), price), talk.question]
 
 
 def asked(
@@ -198,11 +200,11 @@ def asked(
     """
     for attempt in range(_OVERFLOW_TRIES):
         question = wordings[min(attempt, len(wordings) - 1)]
-        draft.passages = packed(question, hits, room, template)
+        draft.passages = packed(question, hits, room, template, model.scale.price)
         try:
             if attempt == 0 and not model.scale.known and draft.passages != list(hits):
                 room = _counted_room(question, draft.passages, model, answer_tokens, room, template)
-                draft.passages = packed(question, hits, room, template)
+                draft.passages = packed(question, hits, room, template, model.scale.price)
             messages = _messages(question, draft.passages, template)
             with closing(model.stream(messages, max_tokens=answer_tokens, response_format=response_format)) as deltas:
                 yield from deltas
@@ -210,7 +212,7 @@ def asked(
         except errors.ContextOverflow as exc:
             if draft.answer or draft.thought or attempt == _OVERFLOW_TRIES - 1:
                 raise
-            room = _less(cost(question, draft.passages, template), str(exc), model, answer_tokens)
+            room = _less(question, draft.passages, template, str(exc), model, answer_tokens)
 
 
 def _counted_room(
@@ -219,17 +221,20 @@ def _counted_room(
     """Room for a prompt that begins like this one, which the server counts: what is read of it is not read again."""
     for delta in model.stream(_messages(question, passages, template), max_tokens=1):
         if tokens := delta.usage.get("prompt_tokens"):
-            room = cost(question, passages, template) + model.scale.more(model.context_length - answer_tokens - tokens)
+            left = model.context_length - answer_tokens - tokens
+            room = cost(question, passages, template, model.scale.price) + model.scale.more(left)
     return room
 
 
-def _less(counted: int, refusal: str, model: ChatModel, answer_tokens: int) -> int:
+def _less(
+    question: str, passages: Sequence[Hit], template: str, refusal: str, model: ChatModel, answer_tokens: int
+) -> int:
     """Room for another try after a prompt was refused: by what the refusal says of its length, else half."""
     tokens = stated_tokens(refusal, model.context_length)
-    if tokens is None:
-        return counted // 2
-    model.scale.saw(counted, tokens)
-    return min(model.scale.most(model.context_length - answer_tokens), counted * 9 // 10)
+    if tokens is not None:
+        model.scale.saw(prompt(question, passages, template), tokens)
+    taken = cost(question, passages, template, model.scale.price)
+    return taken // 2 if tokens is None else min(model.context_length - answer_tokens, taken * 9 // 10)
 
 
 def _messages(question: str, passages: Sequence[Hit], template: str) -> list[Message]:

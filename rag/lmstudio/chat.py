@@ -10,7 +10,6 @@ from rag.lmstudio.http import Notify, log_notice
 from rag.lmstudio.residency import LOST, LoadedModel, Resident, check_answering
 from rag.lmstudio.token_scale import TokenScale
 from rag.settings import Settings
-from rag.tokens import prompt_count
 
 Message = Mapping[str, Any]  # {"role": "user", "content": "…"}, or another of OpenAI's forms
 
@@ -184,7 +183,7 @@ class ChatModel:
         """Learn what a prompt of plain text has cost."""
         contents = [message.get("content") for message in body["messages"]]
         if usage.get("prompt_tokens") and "tools" not in body and all(isinstance(text, str) for text in contents):
-            self.scale.saw(sum(map(prompt_count, contents)), usage["prompt_tokens"])
+            self.scale.saw("\n".join(contents), usage["prompt_tokens"])
 
     def _begun(self, model: LoadedModel, body: dict[str, Any]) -> Generator[Delta, None, None]:
         """Start the request and wait for its first chunk, which shows who answers."""
