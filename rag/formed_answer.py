@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from rag.display import printable
 from rag.display_html import html_frame, html_note, html_text
 from rag.display_markdown import markdown_line, markdown_text
-from rag.types import Citation, CitationStatus, Hit, Step
+from rag.types import Citation, CitationStatus, Hit, Step, origin
 
 T = TypeVar("T")
 
@@ -97,12 +97,7 @@ class FormedAnswer(Generic[T]):
                 }
                 for one in self.fields
             ],
-            "citations": [citation.to_dict() for citation in self.sources],
-            "hits": [hit.to_dict() for hit in self.hits],
-            "model": self.model,
-            "usage": self.usage,
-            "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
-            "steps": [asdict(step) for step in self.steps],
+            **origin(self.sources, self.hits, self.model, self.usage, self.timings, self.steps),
         }
 
     def to_markdown(self) -> str:

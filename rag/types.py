@@ -323,12 +323,7 @@ class Answer:
             "signals": dict(self.signals),
             "cut": self.cut.value if self.cut else None,
             "left_out": self.left_out,
-            "citations": [citation.to_dict() for citation in self.citations],
-            "hits": [hit.to_dict() for hit in self.hits],
-            "model": self.model,
-            "usage": self.usage,
-            "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
-            "steps": [asdict(step) for step in self.steps],
+            **origin(self.citations, self.hits, self.model, self.usage, self.timings, self.steps),
         }
 
     def to_markdown(self) -> str:
@@ -357,6 +352,25 @@ class Answer:
             parts += [html_note("Nearest passages:"), *(hit._unfolding() for hit in self.hits)]
         parts += [citation.unfolding(self.hits) for citation in self.citations]
         return html_frame(parts)
+
+
+def origin(
+    citations: Sequence[Citation],
+    hits: Sequence[Hit],
+    model: str,
+    usage: Mapping[str, int],
+    timings: Mapping[str, float],
+    steps: Sequence[Step],
+) -> dict[str, Any]:
+    """What `to_dict` tells of an answer of any kind: what it is made from, and what it cost."""
+    return {
+        "citations": [citation.to_dict() for citation in citations],
+        "hits": [hit.to_dict() for hit in hits],
+        "model": model,
+        "usage": dict(usage),
+        "timings": {name: round(seconds, 4) for name, seconds in timings.items()},
+        "steps": [asdict(step) for step in steps],
+    }
 
 
 def _notes(headings: Sequence[str], box: Box | None, also: Sequence[Place]) -> list[str]:

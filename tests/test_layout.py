@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
-rag.errors rag.web.names rag.web.sockets rag.web.sse rag.web.limits
+rag.errors rag.web.names rag.web.quiet rag.web.sockets rag.web.sse rag.web.limits
 rag.display rag.display_markdown rag.display_html
 rag.types rag.formed_answer rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words
 rag.evaluation.metrics

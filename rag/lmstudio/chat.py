@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Required, TypedDict, Unpack, cast
 
 import rag.errors as errors
 from rag.lmstudio.http import Notify, log_notice
@@ -39,6 +39,19 @@ class Delta:
     usage: dict[str, int] = field(default_factory=dict)
     tool_calls: tuple[ToolCall, ...] = ()
     again: bool = False
+
+
+class AskKeywords(TypedDict, total=False):
+    """How a chat model is asked: `tools` and `response_format` in OpenAI's form, `tool_choice` by its words, which are
+    all that LM Studio takes: auto, none, required. Without a `temperature` or a `timeout_s` those of the settings hold.
+    """
+
+    max_tokens: Required[int]
+    temperature: float | None
+    tools: Sequence[Mapping[str, Any]]
+    tool_choice: str
+    response_format: Mapping[str, Any] | None
+    timeout_s: float | None
 
 
 class ChatModel:
@@ -84,38 +97,32 @@ class ChatModel:
             self._resident.reserve(tokens)
         return self.context_length
 
+    def warmth(self, how: AskKeywords) -> float:
+        """The temperature that a request has."""
+        asked = how.get("temperature")
+        return self._settings.temperature if asked is None else asked
+
     def close(self) -> None:
         """Close the connection; the model stays loaded for its TTL."""
         self._resident.close()
 
-    def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float | None = None,
-        tools: Sequence[Mapping[str, Any]] = (),
-        tool_choice: str = "auto",
-        response_format: Mapping[str, Any] | None = None,
-        timeout_s: float | None = None,
-    ) -> Generator[Delta, None, None]:
+    def stream(self, messages: Sequence[Message], **how: Unpack[AskKeywords]) -> Generator[Delta, None, None]:
         """The answer in pieces. Raises ContextOverflow, or another ServerError, also in the middle of a stream.
 
         A model that is lost is loaded again, once, and asked again: what it has said is not said twice as long as it
-        says the same, and a Delta with `again` tells where it does not. `tools` and `response_format` have OpenAI's
-        form; LM Studio takes only words as `tool_choice`: auto, none, required. Raises OutOfTime where the server is
-        silent for `timeout_s`, if not for that of the settings.
+        says the same, and a Delta with `again` tells where it does not. Raises OutOfTime where the server is silent for
+        too long.
         """
         body: dict[str, Any] = {
             "messages": list(messages),
-            "max_tokens": max_tokens,
-            "temperature": self._settings.temperature if temperature is None else temperature,
+            "max_tokens": how["max_tokens"],
+            "temperature": self.warmth(how),
         }
-        if tools:
-            body |= {"tools": list(tools), "tool_choice": tool_choice}
-        if response_format is not None:
+        if tools := how.get("tools"):
+            body |= {"tools": list(tools), "tool_choice": how.get("tool_choice", "auto")}
+        if (response_format := how.get("response_format")) is not None:
             body["response_format"] = response_format
-        if timeout_s is not None:
+        if (timeout_s := how.get("timeout_s")) is not None:
             body["timeout"] = timeout_s  # the client's own word; it is not sent
         said = ""
         with self._resident.busy():

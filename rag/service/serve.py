@@ -11,6 +11,7 @@ import rag.errors as errors
 from rag.service.options import ServiceOptions
 from rag.settings import Settings
 from rag.web.names import is_loopback
+from rag.web.quiet import quiet
 from rag.web.sockets import listen
 
 if TYPE_CHECKING:
@@ -48,16 +49,7 @@ def serve(settings: Settings, options: ServiceOptions, ready: Callable[[str], No
             raise
         raise errors.MissingExtra("The service", "service") from exc
     app = build_app(settings, options)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=3,
-        server_header=False,
-        ws="none",
-        limit_concurrency=2000,
-    )
+    config = quiet(app, connections=2000)
     host = f"[{options.host}]" if ":" in options.host else options.host
     ready(f"http://{host}:{listener.getsockname()[1]}")
     asyncio.run(_run(uvicorn.Server(config), listener, app.state.desk))
