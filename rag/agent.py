@@ -5,7 +5,7 @@ a model that cannot call tools, or does so in vain, leaves those of the question
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 
@@ -38,9 +38,13 @@ _CALLING = 160  # tokens of one request's answer: a call is short, and what else
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The passages to answer from, best first, how they were come by, and what that cost in the server's tokens."""
+    """The passages to answer from, best first, how they were come by, and what that cost in the server's tokens.
+
+    `own` are those of the question itself, where the model searched for others.
+    """
 
     hits: list[Hit]
+    own: Sequence[Hit] = ()
     steps: tuple[Step, ...] = ()
     usage: dict[str, int] = field(default_factory=dict)
 
@@ -77,7 +81,7 @@ def gathered(
     except errors.ServerError as exc:
         notify(f"The model searches no further: {exc}")
         yield from desk.told(notify)
-    return Found(desk.best(), tuple(desk.steps), usage)
+    return Found(desk.best(), desk.own, tuple(desk.steps), usage)
 
 
 def after_steps(finding: Generator[Step, None, Found]) -> Found:
@@ -150,10 +154,15 @@ class _Desk:
         return self._called("read", around, source, f'source = "{name}"')
 
     def best(self) -> list[Hit]:
-        """The passages of the question, each followed by one that a call brought, as long as there is a share left."""
-        rounds = zip_longest(*self.later)
-        brought = [hit for one in rounds for hit in one if hit is not None][: max(1, self.options.limit // 2)]
-        pairs = zip_longest(self.own, brought)
+        """The passages of the question, each followed by one that a call brought, as long as there is a share left.
+
+        What a call brought takes the place of a passage that it holds, so that the model reads nothing twice.
+        """
+        brought = [hit for one in zip_longest(*self.later) for hit in one if hit is not None]
+        own = [next((wider for wider in brought if _holds(wider, hit)), hit) for hit in self.own]
+        more = [hit for hit in brought if not any(_holds(hit, narrow) for narrow in self.own)]
+        once = [hit for at, hit in enumerate(own) if hit not in own[:at]]
+        pairs = zip_longest(once, more[: max(1, self.options.limit // 2)])
         return [hit for pair in pairs for hit in pair if hit is not None]
 
     def _called(self, action: str, words: str, within: str, where: str) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 import rag.errors as errors
 from rag.citing.cite import Evidence, Slice, Verdict, check, cited, relevance
 from rag.citing.claims import claims, refuses
+from rag.citing.nearest import nearest
 from rag.confidence import Confidence, Likely
 from rag.links import unlinked
+from rag.lmstudio.agent import added
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
@@ -99,6 +101,7 @@ def answer_stream(
     strict: bool = False,
     talk: Talk | None = None,
     confidence: Confidence = _DEFAULT,
+    own_hits: Sequence[Hit] = (),
     finish: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Generator[Event, None, None]:
     """Yield what the model says as it says it, and at last the checked Answer, as `finish` returns it.
@@ -107,10 +110,12 @@ def answer_stream(
     and may hold an earlier one's words, so that how likely an answer is goes by whichever of the two fits better.
     The answer abstains where nothing was found, or so little like the question that the model is not asked; where the
     model says that it does not know; where no sentence of what it said is supported by a passage; and where all of
-    this makes an answer too unlikely, by `confidence`. If `strict`, it has no other sentences than supported ones. A
-    KeyboardInterrupt, from within or thrown in, yields the Answer that was given so far, if there is any, and is raised
-    after it. Closing the generator closes the connection. Raises ServerError, and UsageProblem for a question that
-    leaves no room.
+    this makes an answer too unlikely, by `confidence`. If `strict`, it has no other sentences than supported ones.
+    Where the hits of several searches lead to no answer, though one is likely, the model is asked once more, with what
+    the question's `own_hits` say of it alone: many passages confuse a small model.
+    A KeyboardInterrupt, from within or thrown in, yields the Answer that was given so far, if there is any, and is
+    raised after it. Closing the generator closes the connection. Raises ServerError, and UsageProblem for a question
+    that leaves no room.
     """
     began = time.perf_counter()
     own = talk.question if talk else question
@@ -147,9 +152,28 @@ def answer_stream(
         own=own,
         confidence=confidence,
     )
+    if own_hits and answer.abstained and not interrupt and (answer.score or 0.0) >= confidence.threshold:
+        yield Said("", again=True)
+        yield from answer_stream(
+            question,
+            nearest(question, own_hits),
+            model,
+            answer_tokens=answer_tokens,
+            strict=strict,
+            talk=talk,
+            confidence=confidence,
+            finish=lambda second: finish(_after(answer.hits, draft.usage, timings, second)),
+        )
+        return
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
     if interrupt:
         raise interrupt
+
+
+def _after(hits: tuple[Hit, ...], usage: Mapping[str, int], timings: Mapping[str, float], second: Answer) -> Answer:
+    """The answer of a second try, with the passages of the first and with what both cost."""
+    took = {name: seconds + second.timings.get(name, 0.0) for name, seconds in timings.items()}
+    return replace(second, hits=hits, usage=added(usage, second.usage), timings=took)
 
 
 def room_for(question: str, hits: Sequence[Hit], model: ChatModel, *, answer_tokens: int) -> int:

@@ -282,6 +282,7 @@ class KnowledgeBase:
             strict=strict,
             talk=talk,
             confidence=self.confidence,
+            own_hits=found.own,
             finish=finished,
         )
 
