@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import rag.errors as errors
-from rag.citing.cite import Evidence, Slice, Verdict, check, cited, relevance
+from rag.citing.cite import Slice, Verdict, check, cited, relevance
 from rag.citing.claims import claims, refuses
 from rag.citing.nearest import nearest
 from rag.confidence import Confidence, Likely
@@ -26,8 +26,10 @@ NOT_IN_DOCUMENTS = "The documents do not answer this."
 NOT_SAID = "The model gave no answer."
 UNSUPPORTED = " [unverified]"  # behind a sentence that claims something, where a marker would be
 
-_NO_ANSWER = "the model found no answer in the passages"
-_UNLIKE = "nothing in the documents resembles the question"
+NO_ANSWER = "the model found no answer in the passages"
+UNSUPPORTED_ALL = "no passage supports what the model said"
+UNLIKELY = "no passage speaks of what was asked"
+UNLIKE = "nothing in the documents resembles the question"
 _DEFAULT = Confidence()
 
 _OVERFLOW_TRIES = 4
@@ -123,7 +125,7 @@ def answer_stream(
     if hopeless and own != question and not confidence.hopeless(own, hits):
         hopeless = None
     if not hits or hopeless:
-        yield finish(_abstained(question, hits, _UNLIKE, hopeless or confidence.judged(question, hits)))
+        yield finish(_abstained(question, hits, UNLIKE, hopeless or confidence.judged(question, hits)))
         return
     wordings = [question] if talk is None else _wordings(talk, hits, model, answer_tokens)
     answer_tokens, room = shares(wordings[0], hits, model, answer_tokens)
@@ -293,12 +295,12 @@ def checked(
     """
     said = unlinked(said, (f"{hit.source}\n{hit.text}" for hit in passages))
     verdicts = [] if refuses(said) else _verdicts(question, said, passages, cut)
-    supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
+    supports = [v.evidence.slices for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
     silent = 0.0 if only_begun or (unsaid and not said.strip()) else -1.0
     likely = max(
         (
-            confidence.judged(words, passages, _heard(words, supports, passages, silent))
+            confidence.judged(words, passages, heard(words, supports, passages, silent))
             for words in dict.fromkeys((question, own or question))
         ),
         key=lambda one: one.score,
@@ -306,20 +308,20 @@ def checked(
     if unsaid and not said.strip():
         return replace(_abstained(question, passages, unsaid, likely, cut), text=NOT_SAID)
     if not verdicts:
-        return _abstained(question, passages, _NO_ANSWER, likely, cut)
+        return _abstained(question, passages, NO_ANSWER, likely, cut)
     if not supports and not only_begun:
-        return _abstained(question, passages, "no passage supports what the model said", likely, cut)
+        return _abstained(question, passages, UNSUPPORTED_ALL, likely, cut)
     if likely.score < confidence.threshold:
-        return _abstained(question, passages, "no passage speaks of what was asked", likely, cut)
+        return _abstained(question, passages, UNLIKELY, likely, cut)
     kept = _supported(verdicts) if strict else verdicts
     answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ")
     left_out, signals = len(verdicts) - len(kept), asdict(likely.signals)
     return replace(answer, cut=cut, left_out=left_out, score=likely.score, signals=signals)
 
 
-def _heard(question: str, supports: Sequence[Evidence], passages: Sequence[Hit], silent: float) -> float:
-    """How much of what a question asks for stands in the evidence, -1 to 1; `silent` where there is none."""
-    return max((2 * _speaks_of(question, evidence, passages) - 1 for evidence in supports), default=silent)
+def heard(question: str, supports: Sequence[Sequence[Slice]], passages: Sequence[Hit], silent: float = -1.0) -> float:
+    """How much of what a question asks for stands in what supports a claim, -1 to 1; `silent` where nothing does."""
+    return max((2 * _speaks_of(question, slices, passages) - 1 for slices in supports), default=silent)
 
 
 def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit], *, parted: str = " ") -> Answer:
@@ -337,10 +339,10 @@ def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit]
     )
 
 
-def _speaks_of(question: str, evidence: Evidence, passages: Sequence[Hit]) -> float:
+def _speaks_of(question: str, slices: Sequence[Slice], passages: Sequence[Hit]) -> float:
     """How much of what was asked for stands in the sentences that support a claim: `relevance` of these alone."""
     texts: dict[int, list[str]] = {}
-    for part in evidence.slices:
+    for part in slices:
         texts.setdefault(part.passage, []).append(passages[part.passage].text[part.start : part.end])
     return max(relevance(question, replace(passages[at], text=" ".join(words))) for at, words in texts.items())
 

@@ -312,6 +312,7 @@ class KnowledgeBase:
             answer_tokens=self.settings.answer_tokens,
             strict=strict,
             hops=agent,
+            confidence=self.confidence,
             finish=self._finished,
         )
         timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}

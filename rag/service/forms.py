@@ -70,6 +70,12 @@ class AskRequest(SearchRequest):
     stream: bool = False
 
 
+class AgentRequest(AskRequest):
+    """A question to be answered outside a conversation."""
+
+    agent: bool = Field(False, description="Let the model search several times, for a question with several hops.")
+
+
 class PlaceForm(BaseModel):
     """Where the same words stand again."""
 
@@ -117,6 +123,16 @@ class CitationForm(BaseModel):
     box: BoxForm | None
 
 
+class StepForm(BaseModel):
+    """A search by the model itself, or a reading in one document."""
+
+    action: str = Field(description="`search` or `read`.")
+    words: str
+    within: str
+    found: int = Field(description="Passages that were new to it.")
+    failed: str = Field(description="Why nothing came of it, empty where something did.")
+
+
 class AnswerForm(BaseModel):
     """An answer whose citations have been checked, or an abstention."""
 
@@ -134,6 +150,7 @@ class AnswerForm(BaseModel):
     model: str
     usage: dict[str, int]
     timings: dict[str, float] = Field(description="Seconds.")
+    steps: list[StepForm] = Field(description="The searches of a model that searched by itself.")
 
 
 class ConversationRow(BaseModel):
