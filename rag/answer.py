@@ -2,12 +2,13 @@
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import rag.errors as errors
+from rag.citing.beside import beside
 from rag.citing.cite import Slice, Verdict, check, cited, relevance
 from rag.citing.claims import claims, refuses
 from rag.citing.nearest import nearest
@@ -314,7 +315,8 @@ def checked(
     if likely.score < confidence.threshold:
         return _abstained(question, passages, UNLIKELY, likely, cut)
     kept = _supported(verdicts) if strict else verdicts
-    answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ")
+    off = beside((question, own or question), kept, passages)
+    answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ", off=off)
     left_out, signals = len(verdicts) - len(kept), asdict(likely.signals)
     return replace(answer, cut=cut, left_out=left_out, score=likely.score, signals=signals)
 
@@ -324,11 +326,21 @@ def heard(question: str, supports: Sequence[Sequence[Slice]], passages: Sequence
     return max((2 * _speaks_of(question, slices, passages) - 1 for slices in supports), default=silent)
 
 
-def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit], *, parted: str = " ") -> Answer:
-    """The claims of these verdicts as the text of an Answer, each with the markers of its citations behind it."""
+def composed(
+    question: str,
+    verdicts: Sequence[Verdict],
+    passages: Sequence[Hit],
+    *,
+    parted: str = " ",
+    off: Set[Slice] = frozenset(),
+) -> Answer:
+    """The claims of these verdicts as the text of an Answer, each with the markers of its citations behind it.
+
+    `off` are the slices that are beside the question.
+    """
     citations: list[Citation] = []
     numbers: dict[tuple[Slice, CitationStatus], int] = {}
-    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in verdicts]
+    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers, off) for verdict in verdicts]
     return Answer(
         question=question,
         text=parted.join(parts),
@@ -375,6 +387,7 @@ def _marker(
     passages: Sequence[Hit],
     citations: list[Citation],
     numbers: dict[tuple[Slice, CitationStatus], int],
+    off: Set[Slice],
 ) -> str:
     """The ` [n]` behind a sentence, or ` [n][m]`; the same evidence keeps its number.
 
@@ -389,7 +402,8 @@ def _marker(
     for part in slices:
         if (part, verdict.status) not in numbers:
             numbers[part, verdict.status] = len(citations) + 1
-            citations.append(cited(part, passages, verdict.status, len(citations) + 1))
+            citation = cited(part, passages, verdict.status, len(citations) + 1)
+            citations.append(replace(citation, beside=part in off))
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
 
 

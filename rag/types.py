@@ -163,6 +163,7 @@ class Hit:
         return html_source(self.location, "", notes, html_passage(self.text), unfolded=unfolded)
 
 
+BESIDE = "beside the question"
 STALE = "stale: its file changed or is gone"
 IMAGE_DESCRIPTION = "Image description"  # the last heading above what a model wrote of a picture
 _DESCRIBED = "in a model's description of an image"
@@ -181,7 +182,8 @@ class Citation:
     """The evidence for one or more sentences of an answer: `quote` is the document's text from `start` to `end`.
 
     `n` is the number in the answer's `[n]` markers, from 1. `stale` is True where the file changed or vanished after
-    it was indexed, None where that cannot be known. `also` is where the same words stand again, `box` where on `page`
+    it was indexed, None where that cannot be known. `beside` is True where what it supports holds not one telling word
+    of the question. `also` is where the same words stand again, `box` where on `page`
     the passage stands that holds them, None where the format does not say.
     """
 
@@ -194,6 +196,7 @@ class Citation:
     quote: str
     status: CitationStatus
     stale: bool | None = None
+    beside: bool = False
     also: tuple[Place, ...] = ()
     box: Box | None = None
 
@@ -209,14 +212,14 @@ class Citation:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """That it quotes no words of the document's author, or that these may not stand there any more."""
+        """That it is not what was asked, quotes no words of the document's author, or may not stand there any more."""
         described = (_DESCRIBED,) if self.headings[-1:] == (IMAGE_DESCRIPTION,) else ()
-        return (*described, *((STALE,) if self.stale else ()))
+        return (*((BESIDE,) if self.beside else ()), *described, *((STALE,) if self.stale else ()))
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of a citation in `rag ask --json`, which scripts may rely on."""
         values = asdict(self)
-        names = ("n", "source", "page", "headings", "start", "end", "quote", "status", "stale", "also", "box")
+        names = ("n", "source", "page", "headings", "start", "end", "quote", "status", "stale", "beside", "also", "box")
         return {name: values[name] for name in names}
 
     def unfolding(self, hits: Sequence[Hit]) -> str:

@@ -28,8 +28,8 @@ rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking rag.links
 rag.citing.wording rag.citing.quantities rag.citing.dates rag.citing.opposites rag.citing.polarity rag.citing.claims
-rag.citing.evidence rag.citing.cite rag.citing.nearest rag.citing.leaves rag.citing.fields rag.search.duplicates
-rag.search.diversity
+rag.citing.evidence rag.citing.cite rag.citing.beside rag.citing.nearest rag.citing.leaves rag.citing.fields
+rag.search.duplicates rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.search.searcher
 rag.packing rag.talk rag.confidence rag.confidence_file rag.answer rag.forms rag.agent rag.search.naming

@@ -172,7 +172,7 @@ def recorded(answer: Answer, text_of: Callable[[str], str]) -> Reply:
         answer.text,
         answer.abstained,
         tuple(
-            Cited(c.n, c.source, c.start, c.end, c.status, text_of(c.source)[c.start : c.end] == c.quote)
+            Cited(c.n, c.source, c.start, c.end, c.status, text_of(c.source)[c.start : c.end] == c.quote, c.beside)
             for c in answer.citations
         ),
         answer.score,
