@@ -40,9 +40,15 @@ _ORDERS = (
     rf"\b(?:ignora|olvida|ignore|esqueça)\w*{_BETWEEN}(?:instruc\w+|istruzioni)|\b(?:responda?|rispondi)\W+(?:solo|apenas|soltanto)\b",
     r"(?:忽略|无视|忘记).{0,12}(?:指示|指令|提示|问题)|(?:只|仅)(?:能|需)?(?:回答|回复)",
 )
+# A word of each order: a look for one of these takes a fifth of the time, and most sentences have none.
+_OF_AN_ORDER = (
+    r"\b(?:ignor|disregard|forget|overrid|bypass|answer|repl|respon|rispond|say|stat|claim|output|insist|tell|instruc|prompt"
+    r"|ais?\b|llms?\b|chat|assistant|virtual|language|model|antwort|oublie|olvida|esqueça)|répond|忽略|无视|忘记|[只仅]"
+)
 OMITTED = "[…]"
 _LONGEST = 500  # characters of a sentence of several lines
 _ORDER = re.compile("|".join(_ORDERS), re.IGNORECASE)
+_HINT = re.compile(_OF_AN_ORDER, re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
@@ -51,7 +57,10 @@ def is_order(sentence: str) -> bool:
 
     A block of code or the like is none as a whole, whatever stands in one of its lines.
     """
-    return not _is_block(sentence) and bool(_ORDER.search(unicodedata.normalize("NFKC", sentence)))
+    if _is_block(sentence):
+        return False
+    plain = unicodedata.normalize("NFKC", sentence)
+    return bool(_HINT.search(plain) and _ORDER.search(plain))
 
 
 def without_orders(text: str) -> str:

@@ -43,8 +43,7 @@ def defused(text: str) -> str:
     return _CONTROL.sub(r"\g<0> ", _UNSEEN.sub("", _CONTROLS.sub(" ", text)))
 
 
-@lru_cache(maxsize=512)
-@lru_cache(maxsize=64)  # a passage is measured before it is sent, and again where it does not fit
+@lru_cache(maxsize=512)  # a passage is measured before it is sent, and again where it does not fit
 def quoted(text: str) -> str:
     """A passage as it stands in a prompt: without orders to who answers, and each of its lines behind a `>`.
 

@@ -11,7 +11,7 @@ from stored import IDENTITY, version
 
 from rag.search.fusion import fused
 from rag.search.options import SearchOptions
-from rag.search.retrieve import chosen, hits, retrieve
+from rag.search.retrieve import chosen, hits, joined, retrieve
 from rag.store.both import search_both
 from rag.store.names import digest
 from rag.store.tables import Store
@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Store:
 def one_after_the_other(store: Store, question: str) -> list[Hit]:
     """What is found by the way that filters, judges and `rag why` take."""
     choice = chosen(store, question, unit(question), OPTIONS)
-    return _rounded(hits(store, choice.groups, choice.copies))
+    return _rounded(hits(store, choice.groups, choice.copies, store.outlines()))
 
 
 def at_once(store: Store, question: str) -> list[Hit]:
@@ -87,3 +87,17 @@ def test_rows_are_read_in_the_state_they_were_found_in(store: Store) -> None:
     assert len(after) > 5
     assert after == [each for each in before if each[0].document_id in store.outlines()]
     assert "something else" in [hit.text for hit in at_once(store, "something else")]
+
+
+def test_no_passage_is_cut_out_of_a_text_that_came_later(store: Store) -> None:
+    """What lies between two chunks is read last: by then the document may have another text."""
+    Writer(store).put([document("docs/two.md", "battery life one\nbattery life two")])
+    question = "battery life one two"
+    both = search_both(store, question, unit(question), 20)
+    groups = joined(list(both.read(fused(both.near, both.worded, 0.4, exhausted=False), 20)), 6)
+    assert "battery life one\nbattery life two" in [hit.text for hit in hits(store, groups, {}, both.documents)]
+    Writer(store).put([document("docs/two.md", "something else\nand more of it, and no battery")])
+    store.outlines()
+    shown = hits(store, groups, {}, both.documents)
+    assert [hit.source for hit in shown].count("docs/two.md") == 0
+    assert len(shown) == len(groups) - 1

@@ -6,9 +6,13 @@ import os
 import struct
 import threading
 import zlib
+from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
+import docx
 import httpx2
+import openpyxl
 import pytest
 from lmstudio_server import CHAT, chunk_of
 from service_fixture import QUESTION, SAYS, RunningService, events, served
@@ -200,6 +204,39 @@ def test_documents_in_and_out(service: RunningService) -> None:
     assert list(kept.parent.iterdir()) == []
     assert service.http.delete(DOCUMENTS, params={"source": "uploads/gate.md"}).status_code == 404
     assert service.http.delete(DOCUMENTS, params={"source": "../../etc/passwd"}).status_code == 404
+
+
+def test_word_excel_and_an_attachment_are_found_by_content(service: RunningService) -> None:
+    """Dropped into the page as they come from the office; the attachment is a document of its own below its mail."""
+    paper, book, mail = docx.Document(), openpyxl.Workbook(), EmailMessage()
+    paper.add_paragraph("The lease of the boathouse ends in October.")
+    sheet = book.worksheets[0]
+    for row in (["Part", "Supplier"], ["Winch handle", "Okonkwo Marine"]):
+        sheet.append(row)
+    mail["From"], mail["To"], mail["Subject"] = "ann@example.org", "bob@example.org", "Insurance"
+    mail.set_content("Dear Bob, see what is attached.")
+    mail.add_attachment(_saved(paper), maintype="application", subtype="octet-stream", filename="lease.docx")
+    letters = bytes(mail)
+    paper.add_paragraph("The crane is inspected by Jansen every spring.")
+    sent = [("crane.docx", _saved(paper)), ("parts.xlsx", _saved(book)), ("insurance.eml", letters)]
+    report = events(service.http.post(DOCUMENTS, files=[("files", file) for file in sent]).text)[-1][1]
+    assert (report["added"], report["failed"]) == (4, 0)
+    for asked, source in {
+        "Jansen inspects the crane": "uploads/crane.docx",
+        "supplier of the winch handle": "uploads/parts.xlsx",
+        "Dear Bob, what is attached": "uploads/insurance.eml",
+        "lease of the boathouse": "uploads/insurance.eml/lease.docx",
+    }.items():
+        query = {"question": asked, "mode": "words", "limit": 2, "paths": "uploads/**"}
+        hits = service.http.get("/api/kb/search", params=query).json()["hits"]
+        assert source in [hits[0]["source"], *(place["source"] for place in hits[0]["also"])]
+    assert service.http.delete(DOCUMENTS, params={"source": "uploads"}).json() == {"removed": 4}
+
+
+def _saved(document: Any) -> bytes:
+    target = io.BytesIO()
+    document.save(target)
+    return target.getvalue()
 
 
 def test_one_upload_at_a_time(service: RunningService) -> None:

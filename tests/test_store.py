@@ -183,10 +183,12 @@ def test_a_passage_is_all_that_stands_between_its_ends(store: Store) -> None:
     text = "the battery\nthe cable\nthe mast"
     Writer(store).put([version("docs/a.md", text)])
     chunks = sorted(by_vector(store, np.array([1, 0, 0, 0], np.float32), 9), key=lambda found: found.ordinal)
-    found = [passage and passage[1] for passage in passages(store, [chunks[:2], chunks[2:], chunks])]
+    then = store.outlines()
+    found = [passage and passage[1] for passage in passages(store, [chunks[:2], chunks[2:], chunks], then)]
     assert found == ["the battery\nthe cable", "the mast", text]
     Writer(store).put([version("docs/a.md", "another text")])
-    assert passages(store, [chunks[:2], chunks[2:]]) == [None, None], "it was replaced while a search went on"
+    assert passages(store, [chunks[:2], chunks[2:]], store.outlines()) == [None, None], "it was replaced meanwhile"
+    assert passages(store, [chunks[:2], chunks], then) == [None, None], "nothing is cut out of the next text"
 
 
 def test_every_row_is_searched_whether_indexed_or_not(store: Store) -> None:

@@ -69,7 +69,7 @@ def retrieve(
         if found is not None:
             return found
     choice = chosen(store, question, vector, options, within, others=others, judge=judge)
-    return hits(store, choice.groups, choice.copies)
+    return hits(store, choice.groups, choice.copies, store.outlines())
 
 
 def _at_once(store: Store, question: str, vector: npt.NDArray[np.float32], options: SearchOptions) -> list[Hit] | None:
@@ -79,7 +79,9 @@ def _at_once(store: Store, question: str, vector: npt.NDArray[np.float32], optio
     ranked = fused(both.near, both.worded, options.vector_weight, exhausted=len(both.worded) < pool)
     wanted = 2 * options.limit
     unlike = distinct(both.read(ranked, max(LOOKED_AT, wanted)), wanted)
-    return None if both.outdated else hits(store, joined(unlike.ranked, options.limit, options.floor), unlike.copies)
+    if both.outdated:
+        return None
+    return hits(store, joined(unlike.ranked, options.limit, options.floor), unlike.copies, both.documents)
 
 
 def chosen(
@@ -131,17 +133,19 @@ def _pool(options: SearchOptions) -> int:
     return max(_LEAST_POOL, 8 * options.limit)
 
 
-def hits(store: Store, groups: Sequence[tuple[list[Found], float]], copies: Mapping[str, Sequence[Found]]) -> list[Hit]:
+def hits(
+    store: Store,
+    groups: Sequence[tuple[list[Found], float]],
+    copies: Mapping[str, Sequence[Found]],
+    documents: Mapping[str, Outline],
+) -> list[Hit]:
     """Groups of neighbouring chunks as passages with their texts, their similarity to the question and their places.
 
-    `copies` are the chunks that say the same, by the id of the one that is shown.
+    `copies` are the chunks that say the same, by the id of the one that is shown; `documents` those of the store by id.
     """
-    found = passages(store, [group for group, _ in groups])
-    sources: dict[str, str] = {}
-    if copies:
-        outlines = store.outlines()
-        known = {copy.document_id for group in copies.values() for copy in group} & outlines.keys()
-        sources = {id_: outlines[id_].source for id_ in known}
+    found = passages(store, [group for group, _ in groups], documents)
+    known = {copy.document_id for group in copies.values() for copy in group} & documents.keys()
+    sources = {id_: documents[id_].source for id_ in known}
     shown = []
     for (group, score), passage in zip(groups, found, strict=True):
         if passage is not None:

@@ -4,7 +4,7 @@ Reading what a hit needs of a row costs more than finding it, and most of what t
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from rag.store.lance import LOOP
 from rag.store.search import FIELDS, Found, found_of, refined, words_match
-from rag.store.tables import Store, store_errors
+from rag.store.tables import Outline, Store, store_errors
 
 
 class Row(NamedTuple):
@@ -26,14 +26,16 @@ class Row(NamedTuple):
 class Both:
     """What the two searches found in one state of the table, each best first.
 
-    `outdated` says whether a row was read that belongs to no document's current version, as there are while a document
-    is written: other rows that were found may be as well.
+    `documents` are those of the knowledge base, by id, as they were when rows were read last. `outdated` says whether a
+    row was read that belongs to no document's current version, as there are while a document is written: other rows
+    that were found may be as well.
     """
 
     def __init__(
         self, store: Store, table: Any, vector: npt.NDArray[np.float32], near: list[Row], worded: list[Row]
     ) -> None:
         self.near, self.worded = near, worded
+        self.documents: Mapping[str, Outline] = {}
         self.outdated = False
         self._store, self._table, self._vector = store, table, vector
 
@@ -50,18 +52,20 @@ class Both:
 
     def _read(self, numbered: list[tuple[int, float]]) -> list[tuple[Found, float]]:
         scores = dict(numbered)
+        query = self._table.take_row_ids(list(scores)).with_row_id().select([*FIELDS, "vector"])
+
+        async def read() -> tuple[pa.Table, Mapping[str, Outline]]:
+            return await asyncio.gather(query.to_arrow(), asyncio.to_thread(self._store.outlines))
+
         with store_errors(self._store.path):
-            query = self._table.take_row_ids(list(scores)).with_row_id().select([*FIELDS, "vector"])
-            rows: pa.Table = LOOP.run(query.to_arrow())
+            rows, self.documents = LOOP.run(read())
             # `flatten` would import all that Arrow computes. Of another dimension where a rebuild has come between.
             cosines = np.vstack(rows["vector"].to_numpy()) @ self._vector
         fused = np.array([scores[number] for number in rows["_rowid"].to_pylist()])
-        found = found_of(rows, fused, cosines)
-        current = self._store.outlines()
         kept = [
             (chunk, chunk.score)
-            for chunk in found
-            if chunk.document_id in current and current[chunk.document_id].revision == chunk.revision
+            for chunk in found_of(rows, fused, cosines)
+            if chunk.document_id in self.documents and self.documents[chunk.document_id].revision == chunk.revision
         ]
         self.outdated |= len(kept) < len(numbered)
         return kept
@@ -70,25 +74,25 @@ class Both:
 def search_both(store: Store, question: str, vector: npt.NDArray[np.float32], limit: int) -> Both:
     """The `limit` rows nearest to a unit vector and the `limit` rows that best match a question's words."""
 
-    async def searched() -> tuple[Any, list[pa.Table]]:
-        table = await opening
+    async def nearest(table: Any) -> list[Row]:
         near = table.query().nearest_to(asked).column("vector").distance_type("cosine").refine_factor(refined(limit))
-        searches: list[Awaitable[pa.Table]] = [near.limit(limit).with_row_id().select(["_distance"]).to_arrow()]
-        if match is not None:
-            worded = table.query().nearest_to_text(match)
-            searches.append(worded.limit(limit).with_row_id().select(["_score"]).to_arrow())
-        return table, await asyncio.gather(*searches)
+        rows = await near.limit(limit).with_row_id().select(["_distance"]).to_arrow()
+        cosines = 1 - rows["_distance"].to_numpy()
+        return list(map(Row, rows["_rowid"].to_pylist(), cosines.tolist()))
+
+    async def worded(table: Any) -> list[Row]:
+        match = await asyncio.to_thread(words_match, store, question)  # asks for the languages of the documents
+        if match is None:
+            return []
+        rows = await table.query().nearest_to_text(match).limit(limit).with_row_id().select(["_score"]).to_arrow()
+        return list(map(Row, rows["_rowid"].to_pylist(), rows["_score"].to_pylist()))
+
+    async def searched() -> Both:
+        table = await opening
+        return Both(store, table, vector, *await asyncio.gather(nearest(table), worded(table)))
 
     with store_errors(store.path):
         asked = pa.array(vector.tolist(), pa.float32())  # of an array it would import masked arrays
-        match, opening = words_match(store, question), store.asynchronous_chunks()
-        table, found = LOOP.run(searched())
-        near, *worded = found
-        cosines = 1 - near["_distance"].to_numpy()
-        return Both(
-            store,
-            table,
-            vector,
-            list(map(Row, near["_rowid"].to_pylist(), cosines.tolist())),
-            [row for rows in worded for row in map(Row, rows["_rowid"].to_pylist(), rows["_score"].to_pylist())],
-        )
+        opening = store.asynchronous_chunks()
+        found: Both = LOOP.run(searched())
+        return found

@@ -1,7 +1,7 @@
 """The two searches: by vector and by words. Both see every committed row, indexed or not."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,25 +129,30 @@ def chunk_vectors(store: Store, chunk_ids: Sequence[str]) -> dict[str, Vector]:
     return dict(zip(table["id"].to_pylist(), vectors, strict=True))
 
 
-def passages(store: Store, groups: Sequence[Sequence[Found]]) -> list[tuple[Outline, str] | None]:
+def passages(
+    store: Store, groups: Sequence[Sequence[Found]], documents: Mapping[str, Outline]
+) -> list[tuple[Outline, str] | None]:
     """The document and the text of each group of neighbouring chunks, all that stands between them included.
 
-    The text is the slice of the document's from the first chunk's start to the farthest end; it is fetched only
-    where chunks do not lie end to end. None where the document was replaced since the search.
+    `documents` are those of the knowledge base by id. The text is the slice of the document's from the first chunk's
+    start to the farthest end; it is fetched only where chunks do not lie end to end. None where the document was
+    replaced since the search.
     """
     whole = store.texts(
         group[0].document_id for group in groups if any(a.end != b.start for a, b in itertools.pairwise(group))
     )
-    current = store.outlines()
     found: list[tuple[Outline, str] | None] = []
     for group in groups:
-        first, outline = group[0], current.get(group[0].document_id)
+        first, outline = group[0], documents.get(group[0].document_id)
+        text = whole.get(first.document_id)
         if outline is None or outline.revision != first.revision:
             found.append(None)
-        elif first.document_id in whole:
-            found.append((outline, whole[first.document_id][first.start : max(part.end for part in group)]))
-        else:
+        elif text is None:
             found.append((outline, "".join(part.text for part in group)))
+        elif all(text.startswith(part.text, part.start) for part in group):
+            found.append((outline, text[first.start : max(part.end for part in group)]))
+        else:  # the text is already that of the next version
+            found.append(None)
     return found
 
 

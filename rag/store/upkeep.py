@@ -11,8 +11,9 @@ from pathlib import Path
 from rag.store.lance import BTree, IvfRq
 from rag.store.tables import Store, store_errors
 
-# Below so many chunks, comparing a question with every vector takes a few milliseconds, and is exact.
-LARGE = 20_000
+# Below so many chunks, comparing a question with every vector takes a few milliseconds, and is exact. At so many, of
+# documents in MiniLM's vectors, the index missed none of the nearest 50 of 200 questions, in half of the time.
+LARGE = 10_000
 # Files of former states of a table stay so long, for searches that began then. What `rag versions` lists has its own.
 _UNREAD = timedelta(hours=1)
 _BEHIND = 500  # chunks that the full-text index lacks; a search reads their texts, some 40 microseconds each
