@@ -227,9 +227,9 @@ class Citation:
     quote: str
     status: CitationStatus
     stale: bool | None = None
-    beside: bool = False
     also: tuple[Place, ...] = ()
     box: Box | None = None
+    beside: bool = False
 
     @property
     def location(self) -> str:
