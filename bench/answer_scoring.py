@@ -110,6 +110,7 @@ def _ours(row: Row, texts: Mapping[str, str]) -> Reply:
             end=cited["end"],
             status=CitationStatus(cited["status"]),
             exact=texts[_name(cited["source"])][cited["start"] : cited["end"]] == cited["quote"],
+            beside=cited["beside"],
         )
         for cited in row["citations"]
     )

@@ -5,7 +5,7 @@ a model that cannot call tools, or does so in vain, leaves those of the question
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 
@@ -14,11 +14,11 @@ from rag.lmstudio.agent import Turn, added, turns
 from rag.lmstudio.chat import ChatModel, Message
 from rag.lmstudio.http import Notify
 from rag.lmstudio.schemas import tool_of
-from rag.packing import LEAST_PASSAGE, PASSAGES, listed, packed, prompt, question_cost
+from rag.lmstudio.token_scale import OURS, Price
+from rag.packing import LEAST_PASSAGE, PASSAGES, cost, listed, packed, prompt
 from rag.search.options import Expand, SearchOptions
 from rag.search.where import all_of
 from rag.settings import Settings
-from rag.tokens import prompt_count
 from rag.types import Hit, Step
 
 _TEMPLATE = f"""{PASSAGES}
@@ -38,9 +38,13 @@ _CALLING = 160  # tokens of one request's answer: a call is short, and what else
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The passages to answer from, best first, how they were come by, and what that cost in the server's tokens."""
+    """The passages to answer from, best first, how they were come by, and what that cost in the server's tokens.
+
+    `own` are those of the question itself, where the model searched for others.
+    """
 
     hits: list[Hit]
+    own: Sequence[Hit] = ()
     steps: tuple[Step, ...] = ()
     usage: dict[str, int] = field(default_factory=dict)
 
@@ -77,7 +81,7 @@ def gathered(
     except errors.ServerError as exc:
         notify(f"The model searches no further: {exc}")
         yield from desk.told(notify)
-    return Found(desk.best(), tuple(desk.steps), usage)
+    return Found(desk.best(), desk.own, tuple(desk.steps), usage)
 
 
 def after_steps(finding: Generator[Step, None, Found]) -> Found:
@@ -95,14 +99,13 @@ def _turns(question: str, desk: "_Desk", model: ChatModel, settings: Settings, u
     if rounds < 1:
         return
     tools = [tool_of(desk.search), tool_of(desk.read)]
-    offers = sum(prompt_count(str(tool.offer)) for tool in tools)
-    asked = question_cost(question, _TEMPLATE) + offers
-    shown = sum(prompt_count(listed([hit], 1)) for hit in desk.own)
-    context = model.reserve(model.scale.cost(asked + shown + rounds * (_RESULT + _CALLING)) + _CALLING)
-    room = model.scale.most(context - _CALLING) - offers
-    passages = packed(question, desk.own, room * 2 // 3, _TEMPLATE)
+    price = desk.price = model.scale.price
+    offers = sum(price(str(tool.offer)) for tool in tools) + model.scale.frame
+    wanted = cost(question, desk.own, _TEMPLATE, price) + offers + rounds * (_RESULT + _CALLING) + _CALLING
+    room = model.reserve(wanted) - _CALLING - offers
+    passages = packed(question, desk.own, room * 2 // 3, _TEMPLATE, price)
     first = prompt(question, passages, _TEMPLATE)
-    desk.left = room - prompt_count(first) - rounds * _CALLING
+    desk.left = room - price(first) - rounds * _CALLING
 
     def in_time(_: str) -> None:
         if time.monotonic() > until:
@@ -128,6 +131,7 @@ class _Desk:
     later: list[list[Hit]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     left: int = 0
+    price: Price = OURS
     full: bool = False
     _told: int = 0
 
@@ -150,10 +154,15 @@ class _Desk:
         return self._called("read", around, source, f'source = "{name}"')
 
     def best(self) -> list[Hit]:
-        """The passages of the question, each followed by one that a call brought, as long as there is a share left."""
-        rounds = zip_longest(*self.later)
-        brought = [hit for one in rounds for hit in one if hit is not None][: max(1, self.options.limit // 2)]
-        pairs = zip_longest(self.own, brought)
+        """The passages of the question, each followed by one that a call brought, as long as there is a share left.
+
+        What a call brought takes the place of a passage that it holds, so that the model reads nothing twice.
+        """
+        brought = [hit for one in zip_longest(*self.later) for hit in one if hit is not None]
+        own = [next((wider for wider in brought if _holds(wider, hit)), hit) for hit in self.own]
+        more = [hit for hit in brought if not any(_holds(hit, narrow) for narrow in self.own)]
+        once = [hit for at, hit in enumerate(own) if hit not in own[:at]]
+        pairs = zip_longest(once, more[: max(1, self.options.limit // 2)])
         return [hit for pair in pairs for hit in pair if hit is not None]
 
     def _called(self, action: str, words: str, within: str, where: str) -> str:
@@ -173,14 +182,14 @@ class _Desk:
         new = [hit for hit in hits if not any(_holds(other, hit) for other in known)]
         room = min(_RESULT, self.left)
         self.full = bool(new) and room < LEAST_PASSAGE
-        shown = packed("", new, room, "") if new and not self.full else []
+        shown = packed("", new, room, "", self.price) if new and not self.full else []
         places = {(hit.document_id, hit.start) for hit in shown}
         self.later.append([hit for hit in new if (hit.document_id, hit.start) in places])
         self.steps.append(Step(action, words, within, found=len(shown)))
         if not shown:
             return note + (_NO_ROOM if self.full else _NOTHING_NEW)
         result = note + _QUOTED + listed(shown, len(known) + 1)
-        self.left -= prompt_count(result)
+        self.left -= self.price(result)
         return result
 
 

@@ -2,16 +2,19 @@
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import rag.errors as errors
-from rag.citing.cite import Evidence, Slice, Verdict, check, cited, relevance
+from rag.citing.beside import beside
+from rag.citing.cite import Slice, Verdict, check, cited, relevance
 from rag.citing.claims import claims, refuses
+from rag.citing.nearest import nearest
 from rag.confidence import Confidence, Likely
 from rag.links import unlinked
+from rag.lmstudio.agent import added
 from rag.lmstudio.chat import ChatModel, Delta, Message
 from rag.lmstudio.token_scale import stated_tokens
 from rag.markers import MarkerReader, shown
@@ -24,8 +27,10 @@ NOT_IN_DOCUMENTS = "The documents do not answer this."
 NOT_SAID = "The model gave no answer."
 UNSUPPORTED = " [unverified]"  # behind a sentence that claims something, where a marker would be
 
-_NO_ANSWER = "the model found no answer in the passages"
-_UNLIKE = "nothing in the documents resembles the question"
+NO_ANSWER = "the model found no answer in the passages"
+UNSUPPORTED_ALL = "no passage supports what the model said"
+UNLIKELY = "no passage speaks of what was asked"
+UNLIKE = "nothing in the documents resembles the question"
 _DEFAULT = Confidence()
 
 _OVERFLOW_TRIES = 4
@@ -99,6 +104,7 @@ def answer_stream(
     strict: bool = False,
     talk: Talk | None = None,
     confidence: Confidence = _DEFAULT,
+    own_hits: Sequence[Hit] = (),
     finish: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Generator[Event, None, None]:
     """Yield what the model says as it says it, and at last the checked Answer, as `finish` returns it.
@@ -107,10 +113,12 @@ def answer_stream(
     and may hold an earlier one's words, so that how likely an answer is goes by whichever of the two fits better.
     The answer abstains where nothing was found, or so little like the question that the model is not asked; where the
     model says that it does not know; where no sentence of what it said is supported by a passage; and where all of
-    this makes an answer too unlikely, by `confidence`. If `strict`, it has no other sentences than supported ones. A
-    KeyboardInterrupt, from within or thrown in, yields the Answer that was given so far, if there is any, and is raised
-    after it. Closing the generator closes the connection. Raises ServerError, and UsageProblem for a question that
-    leaves no room.
+    this makes an answer too unlikely, by `confidence`. If `strict`, it has no other sentences than supported ones.
+    Where the hits of several searches lead to no answer, though one is likely, the model is asked once more, with what
+    the question's `own_hits` say of it alone: many passages confuse a small model.
+    A KeyboardInterrupt, from within or thrown in, yields the Answer that was given so far, if there is any, and is
+    raised after it. Closing the generator closes the connection. Raises ServerError, and UsageProblem for a question
+    that leaves no room.
     """
     began = time.perf_counter()
     own = talk.question if talk else question
@@ -118,7 +126,7 @@ def answer_stream(
     if hopeless and own != question and not confidence.hopeless(own, hits):
         hopeless = None
     if not hits or hopeless:
-        yield finish(_abstained(question, hits, _UNLIKE, hopeless or confidence.judged(question, hits)))
+        yield finish(_abstained(question, hits, UNLIKE, hopeless or confidence.judged(question, hits)))
         return
     wordings = [question] if talk is None else _wordings(talk, hits, model, answer_tokens)
     answer_tokens, room = shares(wordings[0], hits, model, answer_tokens)
@@ -147,13 +155,32 @@ def answer_stream(
         own=own,
         confidence=confidence,
     )
+    if own_hits and answer.abstained and not interrupt and (answer.score or 0.0) >= confidence.threshold:
+        yield Said("", again=True)
+        yield from answer_stream(
+            question,
+            nearest(question, own_hits),
+            model,
+            answer_tokens=answer_tokens,
+            strict=strict,
+            talk=talk,
+            confidence=confidence,
+            finish=lambda second: finish(_after(answer.hits, draft.usage, timings, second)),
+        )
+        return
     yield finish(replace(answer, model=model.model.key, usage=draft.usage, timings=timings))
     if interrupt:
         raise interrupt
 
 
+def _after(hits: tuple[Hit, ...], usage: Mapping[str, int], timings: Mapping[str, float], second: Answer) -> Answer:
+    """The answer of a second try, with the passages of the first and with what both cost."""
+    took = {name: seconds + second.timings.get(name, 0.0) for name, seconds in timings.items()}
+    return replace(second, hits=hits, usage=added(usage, second.usage), timings=took)
+
+
 def room_for(question: str, hits: Sequence[Hit], model: ChatModel, *, answer_tokens: int) -> int:
-    """How many tokens, by `prompt_count`, the question and its passages may have.
+    """How many of the model's tokens the question and its passages may have.
 
     The model is loaded, with room for all if it can be. Raises UsageProblem where the question alone is too long.
     """
@@ -163,11 +190,12 @@ def room_for(question: str, hits: Sequence[Hit], model: ChatModel, *, answer_tok
 def shares(
     question: str, hits: Sequence[Hit], model: ChatModel, answer_tokens: int, template: str = ANSWERING
 ) -> tuple[int, int]:
-    """How the context is shared: the most that the answer may have, in the model's tokens, and the prompt, in ours."""
-    context = model.reserve(model.scale.cost(cost(question, hits, template)) + answer_tokens)
+    """How the context is shared: the most tokens that the answer may have, and its prompt."""
+    scale = model.scale
+    context = model.reserve(cost(question, hits, template, scale.price) + scale.frame + answer_tokens)
     answer_tokens = min(answer_tokens, context // 2)
-    room = model.scale.most(context - answer_tokens)
-    if (taken := question_cost(question, template)) + LEAST_PASSAGE > room:
+    room = context - answer_tokens - scale.frame
+    if (taken := question_cost(question, template, scale.price)) + LEAST_PASSAGE > room:
         raise errors.UsageProblem(
             f"The question takes about {taken} tokens, and {model.model.key} is loaded with "
             f"{context}, the answer included. Shorten it, or give the model a larger context (RAG_CHAT_CONTEXT)."
@@ -178,8 +206,9 @@ def shares(
 def _wordings(talk: Talk, hits: Sequence[Hit], model: ChatModel, answer_tokens: int) -> list[str]:
     """A question in its conversation and, for where that turns out to be too long, alone."""
     room = room_for(talk.question, hits, model, answer_tokens=answer_tokens)
-    left = (room - question_cost(talk.question) - LEAST_PASSAGE) // _CONVERSATION_SHARE
-    return [in_conversation(talk, min(MOST_TOKENS, left)), talk.question]
+    price = model.scale.price
+    left = (room - question_cost(talk.question, price=price) - LEAST_PASSAGE) // _CONVERSATION_SHARE
+    return [in_conversation(talk, min(MOST_TOKENS, left), price), talk.question]
 
 
 def asked(
@@ -198,11 +227,11 @@ def asked(
     """
     for attempt in range(_OVERFLOW_TRIES):
         question = wordings[min(attempt, len(wordings) - 1)]
-        draft.passages = packed(question, hits, room, template)
+        draft.passages = packed(question, hits, room, template, model.scale.price)
         try:
             if attempt == 0 and not model.scale.known and draft.passages != list(hits):
                 room = _counted_room(question, draft.passages, model, answer_tokens, room, template)
-                draft.passages = packed(question, hits, room, template)
+                draft.passages = packed(question, hits, room, template, model.scale.price)
             messages = _messages(question, draft.passages, template)
             with closing(model.stream(messages, max_tokens=answer_tokens, response_format=response_format)) as deltas:
                 yield from deltas
@@ -210,7 +239,7 @@ def asked(
         except errors.ContextOverflow as exc:
             if draft.answer or draft.thought or attempt == _OVERFLOW_TRIES - 1:
                 raise
-            room = _less(cost(question, draft.passages, template), str(exc), model, answer_tokens)
+            room = _less(question, draft.passages, template, str(exc), model, answer_tokens)
 
 
 def _counted_room(
@@ -219,17 +248,20 @@ def _counted_room(
     """Room for a prompt that begins like this one, which the server counts: what is read of it is not read again."""
     for delta in model.stream(_messages(question, passages, template), max_tokens=1):
         if tokens := delta.usage.get("prompt_tokens"):
-            room = cost(question, passages, template) + model.scale.more(model.context_length - answer_tokens - tokens)
+            left = model.context_length - answer_tokens - tokens
+            room = cost(question, passages, template, model.scale.price) + model.scale.more(left)
     return room
 
 
-def _less(counted: int, refusal: str, model: ChatModel, answer_tokens: int) -> int:
+def _less(
+    question: str, passages: Sequence[Hit], template: str, refusal: str, model: ChatModel, answer_tokens: int
+) -> int:
     """Room for another try after a prompt was refused: by what the refusal says of its length, else half."""
     tokens = stated_tokens(refusal, model.context_length)
-    if tokens is None:
-        return counted // 2
-    model.scale.saw(counted, tokens)
-    return min(model.scale.most(model.context_length - answer_tokens), counted * 9 // 10)
+    if tokens is not None:
+        model.scale.saw(prompt(question, passages, template), tokens)
+    taken = cost(question, passages, template, model.scale.price)
+    return taken // 2 if tokens is None else min(model.context_length - answer_tokens, taken * 9 // 10)
 
 
 def _messages(question: str, passages: Sequence[Hit], template: str) -> list[Message]:
@@ -264,12 +296,12 @@ def checked(
     """
     said = unlinked(said, (f"{hit.source}\n{hit.text}" for hit in passages))
     verdicts = [] if refuses(said) else _verdicts(question, said, passages, cut)
-    supports = [v.evidence for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
+    supports = [v.evidence.slices for v in verdicts if v.evidence and v.status is not CitationStatus.UNVERIFIED]
     only_begun = cut and len(verdicts) == 1 and verdicts[0].claim.text.endswith("…") and not strict
     silent = 0.0 if only_begun or (unsaid and not said.strip()) else -1.0
     likely = max(
         (
-            confidence.judged(words, passages, _heard(words, supports, passages, silent))
+            confidence.judged(words, passages, heard(words, supports, passages, silent))
             for words in dict.fromkeys((question, own or question))
         ),
         key=lambda one: one.score,
@@ -277,27 +309,38 @@ def checked(
     if unsaid and not said.strip():
         return replace(_abstained(question, passages, unsaid, likely, cut), text=NOT_SAID)
     if not verdicts:
-        return _abstained(question, passages, _NO_ANSWER, likely, cut)
+        return _abstained(question, passages, NO_ANSWER, likely, cut)
     if not supports and not only_begun:
-        return _abstained(question, passages, "no passage supports what the model said", likely, cut)
+        return _abstained(question, passages, UNSUPPORTED_ALL, likely, cut)
     if likely.score < confidence.threshold:
-        return _abstained(question, passages, "no passage speaks of what was asked", likely, cut)
+        return _abstained(question, passages, UNLIKELY, likely, cut)
     kept = _supported(verdicts) if strict else verdicts
-    answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ")
+    off = beside((question, own or question), kept, passages)
+    answer = composed(question, kept, passages, parted="\n" if "\n" in said.strip() else " ", off=off)
     left_out, signals = len(verdicts) - len(kept), asdict(likely.signals)
     return replace(answer, cut=cut, left_out=left_out, score=likely.score, signals=signals)
 
 
-def _heard(question: str, supports: Sequence[Evidence], passages: Sequence[Hit], silent: float) -> float:
-    """How much of what a question asks for stands in the evidence, -1 to 1; `silent` where there is none."""
-    return max((2 * _speaks_of(question, evidence, passages) - 1 for evidence in supports), default=silent)
+def heard(question: str, supports: Sequence[Sequence[Slice]], passages: Sequence[Hit], silent: float = -1.0) -> float:
+    """How much of what a question asks for stands in what supports a claim, -1 to 1; `silent` where nothing does."""
+    return max((2 * _speaks_of(question, slices, passages) - 1 for slices in supports), default=silent)
 
 
-def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit], *, parted: str = " ") -> Answer:
-    """The claims of these verdicts as the text of an Answer, each with the markers of its citations behind it."""
+def composed(
+    question: str,
+    verdicts: Sequence[Verdict],
+    passages: Sequence[Hit],
+    *,
+    parted: str = " ",
+    off: Set[Slice] = frozenset(),
+) -> Answer:
+    """The claims of these verdicts as the text of an Answer, each with the markers of its citations behind it.
+
+    `off` are the slices that are beside the question.
+    """
     citations: list[Citation] = []
     numbers: dict[tuple[Slice, CitationStatus], int] = {}
-    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers) for verdict in verdicts]
+    parts = [verdict.claim.text + _marker(verdict, passages, citations, numbers, off) for verdict in verdicts]
     return Answer(
         question=question,
         text=parted.join(parts),
@@ -308,10 +351,10 @@ def composed(question: str, verdicts: Sequence[Verdict], passages: Sequence[Hit]
     )
 
 
-def _speaks_of(question: str, evidence: Evidence, passages: Sequence[Hit]) -> float:
+def _speaks_of(question: str, slices: Sequence[Slice], passages: Sequence[Hit]) -> float:
     """How much of what was asked for stands in the sentences that support a claim: `relevance` of these alone."""
     texts: dict[int, list[str]] = {}
-    for part in evidence.slices:
+    for part in slices:
         texts.setdefault(part.passage, []).append(passages[part.passage].text[part.start : part.end])
     return max(relevance(question, replace(passages[at], text=" ".join(words))) for at, words in texts.items())
 
@@ -344,6 +387,7 @@ def _marker(
     passages: Sequence[Hit],
     citations: list[Citation],
     numbers: dict[tuple[Slice, CitationStatus], int],
+    off: Set[Slice],
 ) -> str:
     """The ` [n]` behind a sentence, or ` [n][m]`; the same evidence keeps its number.
 
@@ -358,7 +402,8 @@ def _marker(
     for part in slices:
         if (part, verdict.status) not in numbers:
             numbers[part, verdict.status] = len(citations) + 1
-            citations.append(cited(part, passages, verdict.status, len(citations) + 1))
+            citation = cited(part, passages, verdict.status, len(citations) + 1)
+            citations.append(replace(citation, beside=part in off))
     return " " + "".join(f"[{numbers[part, verdict.status]}]" for part in slices)
 
 

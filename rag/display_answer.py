@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from rag.display import one_line, printable
 from rag.formed_answer import FormedAnswer
-from rag.types import Answer, Citation, CitationStatus, Hit, also_in
+from rag.types import BESIDE, Answer, Citation, CitationStatus, Hit, also_in
 
 FileOf = Callable[[str], Path | None]
 
@@ -63,7 +63,7 @@ def _print_sources(console: Any, citations: Sequence[Citation], file_of: FileOf)
         line.append(_located(console, citation, file_of))
         line.append(f" ({citation.status.value})", style=_STYLE[citation.status])
         for caveat in citation.caveats:
-            line.append(f" ({caveat})", style="bold red")
+            line.append(f" ({caveat})", style="dim" if caveat == BESIDE else "bold red")
         line.append(f"\n    “{one_line(citation.quote, 400)}”", style="dim")
         if citation.also:
             line.append(f"\n    {also_in(citation.also)}", style="dim")

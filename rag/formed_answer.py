@@ -1,14 +1,14 @@
 """An answer in a form that was asked for, with citations for each field: a value, and how it shows."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from rag.display import as_text, printable
 from rag.display_html import html_frame, html_note, html_text
 from rag.display_markdown import markdown_line, markdown_text
-from rag.types import Citation, CitationStatus, Hit, Step
+from rag.types import Citation, CitationStatus, Hit, Step, origin
 
 T = TypeVar("T")
 
@@ -33,7 +33,8 @@ class FormedAnswer(Generic[T]):
 
     `value` is of the type that was asked for, `json` the same as JSON has it; both are None where `abstained`, and
     `reason` then says why. Null and empty texts claim nothing and are not among the `fields`; `emptied` are the paths
-    of those that `strict` set to null. `timings` are in seconds, `usage` in the server's tokens.
+    of those that `strict` set to null. `timings` are in seconds, `usage` in the server's tokens. `score` is how likely
+    the documents answer the question, 0 to 1, and `signals` what it is made of (rag.confidence).
     """
 
     question: str
@@ -47,6 +48,8 @@ class FormedAnswer(Generic[T]):
     emptied: tuple[str, ...] = ()
     usage: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+    score: float | None = None
+    signals: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
 
     @property
@@ -87,6 +90,8 @@ class FormedAnswer(Generic[T]):
             "value": self.json,
             "abstained": self.abstained,
             "reason": self.reason,
+            "score": None if self.score is None else round(self.score, 4),
+            "signals": dict(self.signals),
             "emptied": self.emptied,
             "fields": [
                 {
@@ -97,12 +102,7 @@ class FormedAnswer(Generic[T]):
                 }
                 for one in self.fields
             ],
-            "citations": [citation.to_dict() for citation in self.sources],
-            "hits": [hit.to_dict() for hit in self.hits],
-            "model": self.model,
-            "usage": self.usage,
-            "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
-            "steps": [asdict(step) for step in self.steps],
+            **origin(self.sources, self.hits, self.model, self.usage, self.timings, self.steps),
         }
 
     def to_markdown(self) -> str:

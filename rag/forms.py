@@ -4,13 +4,15 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import rag.errors as errors
-from rag.answer import Draft, asked, shares
+from rag.answer import NO_ANSWER, UNLIKE, UNLIKELY, UNSUPPORTED_ALL, Draft, asked, heard, shares
 from rag.citing.cite import Slice, cited
 from rag.citing.fields import Proof, prove
 from rag.citing.leaves import leaves, shown_path, without
+from rag.confidence import Confidence, Likely
 from rag.formed_answer import Field, FormedAnswer
 from rag.lmstudio.chat import ChatModel
 from rag.lmstudio.schemas import Form, fitting, parsed, response_format, schema_of
@@ -25,6 +27,7 @@ Copy names, numbers and dates from the passages. What they do not say is null wh
 
 Question: {{question}}
 JSON:"""
+_DEFAULT = Confidence()
 _LONGEST_PROBLEM = 400  # characters of an error that the model is shown
 
 
@@ -37,29 +40,37 @@ def form_answer(
     answer_tokens: int,
     strict: bool = False,
     hops: bool = False,
+    confidence: Confidence = _DEFAULT,
     finish: Callable[[Citation], Citation] = lambda citation: citation,
 ) -> FormedAnswer[Any]:
     """The form as the passages fill it, each field with its evidence.
 
     What does not have the form is asked for once more, with the reason; then it is a BadReply. The answer abstains
-    where nothing was found, where the model fills in nothing, and where no passage supports any field. If `strict`,
-    what no passage supports becomes null; where the form does not allow that, the answer abstains and names the field.
+    where nothing was found, or so little like the question that the model is not asked; where the model fills in
+    nothing; where no passage supports any field; and where all of this makes an answer too unlikely, by `confidence`.
+    If `strict`, what no passage supports becomes null; where the form does not allow that, the answer abstains and
+    names the field.
     `hops` says that the passages are those of several searches, which one another's words led to.
     Raises ServerError, and UsageProblem for a form that JSON cannot describe or that leaves no room.
     """
     began = time.perf_counter()
     schema = schema_of(form)
-    if not hits:
-        return _abstained(question, (), "nothing in the documents resembles the question")
+    hopeless = confidence.hopeless(question, hits)
+    if not hits or hopeless:
+        return _abstained(question, hits, UNLIKE, hopeless or confidence.judged(question, hits))
     filled, value, draft = _filled(question, form, schema, hits, model, answer_tokens)
     passages = draft.passages
     proofs = [prove(leaf, passages, question, hops=hops) for leaf in leaves(filled, schema)]
+    supports = [proof.slices for proof in proofs if proof.status is CitationStatus.VERIFIED]
+    likely = confidence.judged(question, passages, heard(question, supports, passages))
     emptied: list[Proof] = []
     reason = ""
     if not proofs:
-        reason = "the model found no answer in the passages"
-    elif not any(proof.status is CitationStatus.VERIFIED for proof in proofs):
-        reason = "no passage supports what the model said"
+        reason = NO_ANSWER
+    elif not supports:
+        reason = UNSUPPORTED_ALL
+    elif likely.score < confidence.threshold:
+        reason = UNLIKELY
     elif strict:
         emptied = [proof for proof in proofs if proof.status is CitationStatus.UNVERIFIED]
         for proof in emptied:
@@ -75,7 +86,7 @@ def form_answer(
         "timings": {"answer": time.perf_counter() - began},
     }
     if reason:
-        return _abstained(question, passages, reason, **cost)
+        return _abstained(question, passages, reason, likely, **cost)
     return FormedAnswer(
         question=question,
         value=value,
@@ -84,6 +95,8 @@ def form_answer(
         fields=_fields([proof for proof in proofs if proof not in emptied], passages, finish),
         hits=tuple(passages),
         emptied=tuple(shown_path(proof.leaf.path) for proof in emptied),
+        score=likely.score,
+        signals=asdict(likely.signals),
         **cost,
     )
 
@@ -163,7 +176,16 @@ def _fields(
     )
 
 
-def _abstained(question: str, passages: Sequence[Hit], reason: str, **cost: Any) -> FormedAnswer[Any]:
+def _abstained(question: str, passages: Sequence[Hit], reason: str, likely: Likely, **cost: Any) -> FormedAnswer[Any]:
     return FormedAnswer(
-        question, None, None, abstained=True, fields=(), hits=tuple(passages), reason=reason, **({"model": ""} | cost)
+        question,
+        None,
+        None,
+        abstained=True,
+        fields=(),
+        hits=tuple(passages),
+        reason=reason,
+        score=likely.score,
+        signals=asdict(likely.signals),
+        **({"model": ""} | cost),
     )

@@ -261,6 +261,7 @@ class KnowledgeBase:
             strict=strict,
             talk=talk,
             confidence=self.confidence,
+            own_hits=found.own,
             finish=finished,
         )
 
@@ -290,6 +291,7 @@ class KnowledgeBase:
             answer_tokens=self.settings.answer_tokens,
             strict=strict,
             hops=agent,
+            confidence=self.confidence,
             finish=self._finished,
         )
         timings = {"search": searched, **answer.timings, "total": time.perf_counter() - began}

@@ -265,6 +265,7 @@ def _citation(values: Mapping[str, Any]) -> Citation:
         quote=str(values["quote"]),
         status=CitationStatus(values["status"]),
         stale=values["stale"],
+        beside=bool(values.get("beside", False)),
         **_where(values),
     )
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rag.lmstudio.token_scale import OURS, Price
 from rag.quoting import quoted_line
-from rag.tokens import prompt_count
 from rag.types import Answer, CitationStatus
 
 MOST_TOKENS = 512  # of a conversation that a prompt repeats: what comes first in a long one is seldom meant
@@ -62,14 +62,14 @@ def supported(answer: Answer) -> str:
     return " ".join("".join((*kept, answer.text[at:])).split())
 
 
-def in_conversation(talk: Talk, room: int) -> str:
-    """The question behind the last exchanges that fit into `room` tokens by `prompt_count`, in the form of a prompt.
+def in_conversation(talk: Talk, room: int, price: Price = OURS) -> str:
+    """The question behind the last exchanges that fit into `room` tokens by `price`, in the form of a prompt.
 
     Each question and each answer is one line, so that none can look like another one.
     """
     told: list[str] = []
     for one in reversed(talk.before):
-        costs = {line: prompt_count(line) + 1 for line in _lines(one)}
+        costs = {line: price(line) + 1 for line in _lines(one)}
         line = next((line for line, cost in costs.items() if cost <= room), None)
         if line is None:
             break

@@ -194,6 +194,7 @@ class Hits(list[Hit]):
         return html_frame(shown or [html_note("nothing found")])
 
 
+BESIDE = "beside the question"
 STALE = "stale: its file changed or is gone"
 IMAGE_DESCRIPTION = "Image description"  # the last heading above what a model wrote of a picture
 _DESCRIBED = "in a model's description of an image"
@@ -212,7 +213,8 @@ class Citation:
     """The evidence for one or more sentences of an answer: `quote` is the document's text from `start` to `end`.
 
     `n` is the number in the answer's `[n]` markers, from 1. `stale` is True where the file changed or vanished after
-    it was indexed, None where that cannot be known. `also` is where the same words stand again, `box` where on `page`
+    it was indexed, None where that cannot be known. `beside` is True where what it supports holds not one telling word
+    of the question. `also` is where the same words stand again, `box` where on `page`
     the passage stands that holds them, None where the format does not say.
     """
 
@@ -227,6 +229,7 @@ class Citation:
     stale: bool | None = None
     also: tuple[Place, ...] = ()
     box: Box | None = None
+    beside: bool = False
 
     @property
     def location(self) -> str:
@@ -240,14 +243,14 @@ class Citation:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """That it quotes no words of the document's author, or that these may not stand there any more."""
+        """That it is not what was asked, quotes no words of the document's author, or may not stand there any more."""
         described = (_DESCRIBED,) if self.headings[-1:] == (IMAGE_DESCRIPTION,) else ()
-        return (*described, *((STALE,) if self.stale else ()))
+        return (*((BESIDE,) if self.beside else ()), *described, *((STALE,) if self.stale else ()))
 
     def to_dict(self) -> dict[str, Any]:
         """The shape of a citation in `rag ask --json`, which scripts may rely on."""
         values = asdict(self)
-        names = ("n", "source", "page", "headings", "start", "end", "quote", "status", "stale", "also", "box")
+        names = ("n", "source", "page", "headings", "start", "end", "quote", "status", "stale", "beside", "also", "box")
         return {name: values[name] for name in names}
 
     def unfolding(self, hits: Sequence[Hit]) -> str:
@@ -354,12 +357,7 @@ class Answer:
             "signals": dict(self.signals),
             "cut": self.cut.value if self.cut else None,
             "left_out": self.left_out,
-            "citations": [citation.to_dict() for citation in self.citations],
-            "hits": [hit.to_dict() for hit in self.hits],
-            "model": self.model,
-            "usage": self.usage,
-            "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
-            "steps": [asdict(step) for step in self.steps],
+            **origin(self.citations, self.hits, self.model, self.usage, self.timings, self.steps),
         }
 
     def to_markdown(self) -> str:
@@ -390,6 +388,25 @@ class Answer:
             parts += [html_note("Nearest passages:"), *(hit.unfolding() for hit in self.hits)]
         parts += [citation.unfolding(self.hits) for citation in self.citations]
         return html_frame(parts)
+
+
+def origin(
+    citations: Sequence[Citation],
+    hits: Sequence[Hit],
+    model: str,
+    usage: Mapping[str, int],
+    timings: Mapping[str, float],
+    steps: Sequence[Step],
+) -> dict[str, Any]:
+    """What `to_dict` tells of an answer of any kind: what it is made from, and what it cost."""
+    return {
+        "citations": [citation.to_dict() for citation in citations],
+        "hits": [hit.to_dict() for hit in hits],
+        "model": model,
+        "usage": dict(usage),
+        "timings": {name: round(seconds, 4) for name, seconds in timings.items()},
+        "steps": [asdict(step) for step in steps],
+    }
 
 
 def _notes(headings: Sequence[str], box: Box | None, also: Sequence[Place]) -> list[str]:

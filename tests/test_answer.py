@@ -60,6 +60,20 @@ def test_refusals_and_inventions_are_abstentions(text: str) -> None:
     assert answer.reason
 
 
+def test_what_is_true_and_was_not_asked_is_marked() -> None:
+    text = "The Brisa's battery lasts 24 months. Rain gauges are emptied in spring. Its cover costs 8 EUR."
+    told = "The battery lasts 24 months. Rain gauges are emptied in spring. Its cover costs 8 EUR."
+    answer = checked("How many months does the battery last, and what is a cover's price?", told, [passage(text)])
+    assert [(one.status, one.beside) for one in answer.citations] == [
+        (CitationStatus.VERIFIED, False),
+        (CitationStatus.VERIFIED, True),
+        (CitationStatus.VERIFIED, False),
+    ]
+    assert answer.citations[1].standing == "verified, beside the question"
+    other = checked("Wie viele Monate hält die Batterie, und was kostet der Deckel?", told, [passage(text)])
+    assert not any(one.beside for one in other.citations), "another language says it in other words"
+
+
 def test_a_supported_sentence_that_speaks_of_something_else_is_no_answer() -> None:
     answer = said("The battery lasts 24 months.", "Who is the mayor of Lisbon?")
     assert answer.abstained

@@ -49,6 +49,22 @@ def test_a_marker_beyond_the_passages_counts_as_none() -> None:
     assert check(Claim("The battery lasts 24 months.", (7,)), [BATTERY]).status is CitationStatus.VERIFIED
 
 
+@pytest.mark.parametrize(
+    ("claim", "supported"),
+    [
+        ("The battery lasts 24 months and weighs 310 g.", True),
+        ("Inquiry lasts 24 months and weighs 310 g.", False),
+        ("Latin wine lasts 24 months and weighs 310 g.", False),
+        ("Batteries of this kind last 24 months.", True),
+    ],
+)
+def test_a_sentence_about_another_subject_is_no_evidence(claim: str, supported: bool) -> None:
+    """Whether its first word is a name or a common noun, which both have a capital there."""
+    found = best_evidence(claim, [BATTERY])
+    assert found is not None
+    assert found.supports is supported
+
+
 @pytest.mark.parametrize("spelling", ["1299 EUR", "1,299 EUR", "1.299 EUR"])
 def test_numbers_agree_across_spellings(spelling: str) -> None:
     assert check(Claim(f"The steel cover costs {spelling}.", ()), [COVER]).status is CitationStatus.VERIFIED

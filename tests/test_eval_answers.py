@@ -112,6 +112,10 @@ def test_a_refusal_scores_nothing_and_citations_without_a_check_are_not_sure() -
     refused = answer_scores([(WARRANTY, Reply("24 months", True))])
     assert (refused.values["f1"], refused.values["citation_recall"], refused.values["refused"]) == (0, 0, 1)
     assert not {"auroc_unanswerable", "citation_precision", "verified_sentences"} & set(refused.values)
+    aside = (Cited(1, "a.md", 15, 16, VERIFIED), Cited(2, "a.md", 90, 95, VERIFIED, beside=True))
+    marked = answer_scores([(WARRANTY, Reply("24 months. [1] It is blue. [2]", False, aside))])
+    assert marked.values["citation_precision_verified"] == 1
+    assert marked.values["citation_precision"] == 0.5
     other = answer_scores([(WARRANTY, Reply("24 months. [1]", False, (Cited(1, "a.md", 0, 30),)))])
     assert (other.values["citation_precision"], other.values["verified_sentences"]) == (1, 0)
     assert "citation_precision_verified" not in other.values

@@ -12,6 +12,7 @@ from lmstudio_server import FakeLMStudio, lm_studio, words
 from pydantic import BaseModel, Field
 
 import rag.errors as errors
+from rag.confidence import Confidence
 from rag.formed_answer import FormedAnswer
 from rag.forms import form_answer
 from rag.knowledge_base import KnowledgeBase
@@ -75,6 +76,23 @@ def test_a_form_is_a_valid_object_with_citations_by_field(server: FakeLMStudio) 
     assert TEXT[day.start - 100 : day.end - 100] == day.quote
     assert [c.n for c in answer.sources] == [1, 2, 3]
     assert json.loads(json.dumps(answer.to_dict()))["value"] == RIGHT
+
+
+def test_a_form_says_how_likely_it_is_and_abstains_as_an_answer_does(server: FakeLMStudio) -> None:
+    answer = filled(server, RIGHT)
+    assert answer.score is not None
+    assert answer.score > Confidence().threshold
+    assert answer.to_dict()["signals"]["heard"] > 0
+    careful = filled(server, RIGHT, confidence=Confidence(threshold=0.99))
+    assert (careful.abstained, careful.reason) == (True, "no passage speaks of what was asked")
+    requests = len(server.bodies(CHATS))
+    text = "The stairs of the tower have ninety steps."
+    unlike = [Hit("docs/stairs.md", "d2", "", None, (), 0, len(text), text, 1.0, similarity=0.01)]
+    nothing = filled(server, hits=unlike)
+    assert (nothing.abstained, nothing.value, nothing.model) == (True, None, "")
+    assert nothing.score is not None
+    assert nothing.score < 0.05
+    assert len(server.bodies(CHATS)) == requests, "the model is not asked"
 
 
 def test_the_request_holds_the_model_to_the_schema(server: FakeLMStudio) -> None:

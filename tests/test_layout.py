@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
-rag.errors rag.web.names rag.web.sockets rag.web.sse rag.web.limits rag.web.guard rag.web.threads rag.web.serving
+rag.errors rag.web.names rag.web.quiet rag.web.sockets rag.web.sse rag.web.limits rag.web.guard rag.web.threads
+rag.web.serving
 rag.display rag.display_markdown rag.display_html rag.display_rows rag.notebook
 rag.types rag.formed_answer rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words
 rag.evaluation.metrics
@@ -29,8 +30,8 @@ rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking rag.links
 rag.citing.wording rag.citing.quantities rag.citing.dates rag.citing.opposites rag.citing.polarity rag.citing.claims
-rag.citing.evidence rag.citing.cite rag.citing.leaves rag.citing.fields rag.search.duplicates
-rag.search.diversity
+rag.citing.evidence rag.citing.cite rag.citing.beside rag.citing.nearest rag.citing.leaves rag.citing.fields
+rag.search.duplicates rag.search.diversity
 rag.search.fusion rag.search.retrieve rag.identity rag.search.rerank rag.search.rewrite rag.search.cross_encoder
 rag.search.searcher
 rag.packing rag.talk rag.confidence rag.confidence_file rag.answer rag.forms rag.agent rag.search.naming

@@ -1,6 +1,7 @@
 """The knowledge base over HTTP: searches, answers as they come, documents in and out."""
 
 import io
+import json
 import os
 import struct
 import threading
@@ -87,6 +88,16 @@ def test_an_answer_as_it_comes(service: RunningService) -> None:
     assert said["reasoning"] == {"text": "Hm, the clamp."}
     assert "".join(body["text"] for name, body in told if name == "token") == "The mast clamp bolts need 9 Nm [1]."
     assert said["answer"]["citations"][0]["status"] == "verified"
+
+
+def test_the_steps_of_a_model_that_searches_by_itself(service: RunningService) -> None:
+    service.lm.say(json.dumps({"name": "search", "arguments": {"query": "steel cover"}}))
+    service.lm.say("done")
+    told = service.ask(agent=True)
+    assert any(name == "status" and body["message"].startswith("searched: steel cover") for name, body in told)
+    steps = told[-1][1]["steps"]
+    assert [(step["action"], step["words"]) for step in steps] == [("search", QUESTION), ("search", "steel cover")]
+    assert service.http.post(ASK, json={"question": QUESTION}).json()["steps"] == []
 
 
 def test_a_draft_that_is_void(service: RunningService) -> None:

@@ -156,16 +156,19 @@ def _evidence(one: Support, reading: Reading, owners: Sequence[int], weight: flo
     return Evidence(tuple(slices), one.coverage, one.missing, one.denied, one.score * weight)
 
 
-def relevance(question: str, passage: Hit) -> float:
-    """How much of what a question asks for stands in a passage, its headings or its name: 0 to 1.
+def relevance(question: str, passage: Hit, *, alone: bool = False) -> float:
+    """How much of what a question asks for stands in a passage, its headings or its name: 0 to 1; in its words `alone`.
 
     The share of the question's telling words, its names and numbers counting double; 1 where it has none.
     """
     reading = read(passage)
     asked = words(question, reading.language)
     amounts = quantities(asked.folded)
-    there = [*reading.around_quantities, *(q for part in reading.quantities for q in part)]
-    known = reading.all_stems | reading.around
+    there = [q for part in reading.quantities for q in part]
+    known = reading.all_stems
+    if not alone:
+        there += reading.around_quantities
+        known |= reading.around
     named = {asked.stems[at] for at in asked.named}
     weights = {stem: 2.0 if stem in named else 1.0 for stem in asked.weights}
     total = sum(weights.values()) + 2.0 * len(amounts)

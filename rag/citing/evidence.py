@@ -22,6 +22,7 @@ _NEIGHBOUR = 0.03  # of two that add as much, the one beside the first
 _ASKED = 0.1  # of two that hold as much of the claim, the one that also speaks of what was asked
 _QUANTITY_WEIGHT = 1.3
 _NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.36, 0.4, 0.4
+_NEARLY_ALL, _TELLING = 0.7, 2.0  # of a claim's other words, and at least, where its first one is unknown
 _GIVEN_PENALTY = 0.8  # for a name or a number that the question brought in
 
 
@@ -178,6 +179,8 @@ def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = Fal
     if near:
         known = passage.around_words.union(*(map(plain, part.folded) for part in zone))
     strangers = _strangers(said, passage, known)
+    if said.opens and 0 not in strangers and _is_of_another(said, variants, passage, known):
+        strangers = [0, *strangers]
     denied = contradicts(said, zone, passage.language)
     coverage = min(1.0, (free + gained) / total)
     score = coverage
@@ -325,6 +328,20 @@ def _strangers(said: Words, passage: Reading, known: AbstractSet[str]) -> list[i
     """The places of the claim's names that are not among the known words, nor are their initials in the passage."""
     lost = [at for at in sorted(said.named) if not _known(plain(said.folded[at]), known, passage)]
     return [at for at in lost if not _abbreviated(said, at, passage)]
+
+
+def _is_of_another(said: Words, variants: dict[str, frozenset[str]], passage: Reading, known: AbstractSet[str]) -> bool:
+    """Whether a claim's first word stands nowhere, though nearly all others do: another subject for what is said here.
+
+    Who says it in other words changes more of them.
+    """
+    first = said.stems[0]
+    there = {stem for stem in said.weights if variants[stem] & (passage.all_stems | passage.around)}
+    if first in there or _known(plain(said.folded[0]), known, passage):
+        return False
+    others = sum(weight for stem, weight in said.weights.items() if stem != first)
+    held = sum(weight for stem, weight in said.weights.items() if stem in there)
+    return held >= max(_NEARLY_ALL * others, _TELLING)
 
 
 def _known(name: str, there: AbstractSet[str], passage: Reading) -> bool:

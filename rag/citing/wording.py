@@ -57,7 +57,8 @@ class Words:
     """A text's words in order. `folded` as written but for case; `stems` are "" where a word carries no fact.
 
     `weights` say how much a word tells; `named` are the places of words written as names are; words
-    with the same number in `clauses` have no comma, bracket or dash between them.
+    with the same number in `clauses` have no comma, bracket or dash between them. `opens` says that the first word may
+    be a name or a common noun: at a sentence's start both have a capital.
     """
 
     folded: tuple[str, ...]
@@ -65,6 +66,7 @@ class Words:
     weights: dict[str, float]  # by stem
     named: frozenset[int]
     clauses: tuple[int, ...]
+    opens: bool
 
 
 @lru_cache(maxsize=512)
@@ -151,7 +153,8 @@ def words(text: str, language: str) -> Words:
             if _does_something(folded[at], plain[end : end + 40]):
                 named.add(at)
                 weights[stems[at]] = _NAME_WEIGHT
-    return Words(tuple(folded), tuple(stems), weights, frozenset(named), tuple(clauses))
+    opens = language != "de" and bool(firsts) and firsts[0][0] == 0 and not _NO_SUBJECT.search(folded[0])
+    return Words(tuple(folded), tuple(stems), weights, frozenset(named), tuple(clauses), opens)
 
 
 def _is_name(token: str, at_start: bool, language: str) -> bool:
@@ -171,6 +174,9 @@ _DOER = re.compile(
     r" (?:of |and |de |von |van |the |& )?[A-Z]|, [A-Z]\w*,? "
 )
 _NO_DOER = re.compile(r"(?:ing|ly|tion|sion|ment|ness|ity|ance|ence|ism|ions|ments|ers|ors|ees|ists|ings)$")
+
+# Denials, forms of verbs, and plurals ("Customers" for "you").
+_NO_SUBJECT = re.compile(r"^n(?:one|obody|othing)$|(?:ing|ly|ed|[^s]s)$")
 
 
 def _does_something(first: str, following: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rag.engine.exposure import exposure
 from rag.engine.places import Places, lm_studio_models_folder, models_folder, places
+from rag.web.quiet import quiet
 from rag.web.sockets import listen
 
 log = logging.getLogger("rag.engine")
@@ -99,16 +100,7 @@ def serve(options: ServeOptions) -> int:
         server.should_exit = True
 
     app = build_app(instances, Downloads(own), front, options.idle_seconds, leave)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=3,
-        server_header=False,
-        ws="none",
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(quiet(app))
     with _recorded(where, options.host, port, options.promises()):
         log.info("engine on http://%s:%d, models in %s", options.host, port, own)
         if warning := exposure(options.host, options.auth):

@@ -52,7 +52,7 @@ class Case:
 class Cited:
     """A citation as it is recorded; `exact` where its quote is the document's text from `start` to `end`.
 
-    `status` is None where it was not checked.
+    `status` is None where it was not checked; `beside` says that it was marked as beside the question.
     """
 
     n: int
@@ -61,6 +61,7 @@ class Cited:
     end: int
     status: CitationStatus | None = None
     exact: bool = True
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,8 @@ class AnswerScores:
     exact_match, f1, gold_in_answer: means over answerable questions, against the best of the gold answers, an
     abstention counting 0; gold_in_answer is 1 where all words of one are said.
     citation_precision: the share of citations of answered answerable questions that overlap a gold span;
-    citation_precision_verified: of those marked verified; citation_precision_all: of all but the unverified, each
-    that an unanswerable question got counting as wrong.
+    citation_precision_verified: of those marked verified and not beside the question; citation_precision_all: of all
+    but the unverified, each that an unanswerable question got counting as wrong.
     citation_recall: the share of gold spans that a citation overlaps; a question that was refused has 0.
     verified_sentences: the share of sentences that claim something whose citations are verified or repaired.
     exact_quotes: the share of citations that are the document's words at their place.
@@ -160,7 +161,7 @@ def _citing(case: Case, reply: Reply) -> dict[str, Share]:
         return shares | {"citation_precision_all": (0, len(sure))}
     if not case.spans:
         return shares
-    verified = [cited for cited in given if cited.status is CitationStatus.VERIFIED]
+    verified = [cited for cited in given if cited.status is CitationStatus.VERIFIED and not cited.beside]
     places = _apart(case.spans)
     found = sum(any(_overlap(cited, place) for cited in given) for place in places)
     return shares | {

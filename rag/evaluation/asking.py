@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import rag.errors as errors
 from rag.answer import answer_stream
@@ -16,7 +16,7 @@ from rag.evaluation.datasets import Dataset, Query, Question, read_dataset, read
 from rag.evaluation.gold import gold_spans
 from rag.evaluation.metrics import Range
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
-from rag.lmstudio.chat import ChatModel, Delta, Message
+from rag.lmstudio.chat import AskKeywords, ChatModel, Delta, Message
 from rag.lmstudio.http import Notify
 from rag.settings import Settings
 from rag.types import Answer
@@ -47,20 +47,11 @@ class KeptChat(ChatModel):
         self._kept = {} if fresh else _read(path)
         self._last: Said | None = None
 
-    def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float | None = None,
-        tools: Sequence[Mapping[str, Any]] = (),
-        tool_choice: str = "auto",
-        response_format: Mapping[str, Any] | None = None,
-        timeout_s: float | None = None,
-    ) -> Generator[Delta, None, None]:
+    def stream(self, messages: Sequence[Message], **how: Unpack[AskKeywords]) -> Generator[Delta, None, None]:
         """As ChatModel's, or what was kept of it, in one piece. Calls of tools are not kept."""
-        warmth = self._settings.temperature if temperature is None else temperature
-        asked = [self.model.key, warmth, max_tokens, list(messages), list(tools), tool_choice, response_format]
+        tools, choice = list(how.get("tools", ())), how.get("tool_choice", "auto")
+        asked = [self.model.key, self.warmth(how), how["max_tokens"], list(messages), tools, choice]
+        asked.append(how.get("response_format"))
         key = hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16).hexdigest()
         kept = self._kept.get(key)
         if kept is not None:
@@ -70,16 +61,7 @@ class KeptChat(ChatModel):
             return
         began = time.perf_counter()
         said = Said("", "", "", {}, 0.0, 0.0)
-        deltas = super().stream(
-            messages,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            tools=tools,
-            tool_choice=tool_choice,
-            response_format=response_format,
-            timeout_s=timeout_s,
-        )
-        with closing(deltas):
+        with closing(super().stream(messages, **how)) as deltas:
             for delta in deltas:
                 took = time.perf_counter() - began
                 before = Said("", "", "", {}, said.first_token, 0.0) if delta.again else said
@@ -190,7 +172,7 @@ def recorded(answer: Answer, text_of: Callable[[str], str]) -> Reply:
         answer.text,
         answer.abstained,
         tuple(
-            Cited(c.n, c.source, c.start, c.end, c.status, text_of(c.source)[c.start : c.end] == c.quote)
+            Cited(c.n, c.source, c.start, c.end, c.status, text_of(c.source)[c.start : c.end] == c.quote, c.beside)
             for c in answer.citations
         ),
         answer.score,

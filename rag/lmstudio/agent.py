@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Required, TypedDict, Unpack
 
 import rag.errors as errors
 from rag.lmstudio.chat import ChatModel, Message, ToolCall
@@ -49,36 +50,32 @@ class Turn:
     repeats: bool = False
 
 
+class ActKeywords(TypedDict, total=False):
+    """How a model acts: for each request `max_tokens` and a `temperature`, at most `max_rounds` requests, and who hears
+    what it says and what came of its calls.
+    """
+
+    max_tokens: Required[int]
+    max_rounds: Required[int]
+    temperature: float | None
+    on_text: Callable[[str], None]
+    on_tool: Callable[[ToolUse], None]
+
+
 def act(
     model: ChatModel,
     messages: Sequence[Message],
     tools: Sequence[Tool],
-    *,
-    max_tokens: int,
-    max_rounds: int,
-    temperature: float | None = None,
-    on_text: Callable[[str], None] = lambda text: None,
-    on_tool: Callable[[ToolUse], None] = lambda use: None,
+    **how: Unpack[ActKeywords],
 ) -> Act:
     """Let the model call tools until it has an answer, in at most `max_rounds` requests; `turns` tells how.
 
     Raises ServerError, and UsageProblem for less than one round; KeyboardInterrupt passes through.
     """
-    if max_rounds < 1:
-        raise errors.UsageProblem(f"max_rounds is {max_rounds}; it takes at least one to get an answer.")
+    if how["max_rounds"] < 1:
+        raise errors.UsageProblem(f"max_rounds is {how['max_rounds']}; it takes at least one to get an answer.")
     talk: list[Message] = list(messages)
-    made = list(
-        turns(
-            model,
-            talk,
-            tools,
-            max_tokens=max_tokens,
-            max_rounds=max_rounds,
-            temperature=temperature,
-            on_text=on_text,
-            on_tool=on_tool,
-        )
-    )
+    made = list(turns(model, talk, tools, **how))
     usage: dict[str, int] = {}
     for turn in made:
         usage = added(usage, turn.usage)

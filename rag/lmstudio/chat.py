@@ -3,14 +3,13 @@
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Required, TypedDict, Unpack, cast
 
 import rag.errors as errors
 from rag.lmstudio.http import Notify, log_notice
 from rag.lmstudio.residency import LOST, LoadedModel, Resident, check_answering
 from rag.lmstudio.token_scale import TokenScale
 from rag.settings import Settings
-from rag.tokens import prompt_count
 
 Message = Mapping[str, Any]  # {"role": "user", "content": "…"}, or another of OpenAI's forms
 
@@ -40,6 +39,19 @@ class Delta:
     usage: dict[str, int] = field(default_factory=dict)
     tool_calls: tuple[ToolCall, ...] = ()
     again: bool = False
+
+
+class AskKeywords(TypedDict, total=False):
+    """How a chat model is asked: `tools` and `response_format` in OpenAI's form, `tool_choice` by its words, which are
+    all that LM Studio takes: auto, none, required. Without a `temperature` or a `timeout_s` those of the settings hold.
+    """
+
+    max_tokens: Required[int]
+    temperature: float | None
+    tools: Sequence[Mapping[str, Any]]
+    tool_choice: str
+    response_format: Mapping[str, Any] | None
+    timeout_s: float | None
 
 
 class ChatModel:
@@ -85,38 +97,32 @@ class ChatModel:
             self._resident.reserve(tokens)
         return self.context_length
 
+    def warmth(self, how: AskKeywords) -> float:
+        """The temperature that a request has."""
+        asked = how.get("temperature")
+        return self._settings.temperature if asked is None else asked
+
     def close(self) -> None:
         """Close the connection; the model stays loaded for its TTL."""
         self._resident.close()
 
-    def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float | None = None,
-        tools: Sequence[Mapping[str, Any]] = (),
-        tool_choice: str = "auto",
-        response_format: Mapping[str, Any] | None = None,
-        timeout_s: float | None = None,
-    ) -> Generator[Delta, None, None]:
+    def stream(self, messages: Sequence[Message], **how: Unpack[AskKeywords]) -> Generator[Delta, None, None]:
         """The answer in pieces. Raises ContextOverflow, or another ServerError, also in the middle of a stream.
 
         A model that is lost is loaded again, once, and asked again: what it has said is not said twice as long as it
-        says the same, and a Delta with `again` tells where it does not. `tools` and `response_format` have OpenAI's
-        form; LM Studio takes only words as `tool_choice`: auto, none, required. Raises OutOfTime where the server is
-        silent for `timeout_s`, if not for that of the settings.
+        says the same, and a Delta with `again` tells where it does not. Raises OutOfTime where the server is silent for
+        too long.
         """
         body: dict[str, Any] = {
             "messages": list(messages),
-            "max_tokens": max_tokens,
-            "temperature": self._settings.temperature if temperature is None else temperature,
+            "max_tokens": how["max_tokens"],
+            "temperature": self.warmth(how),
         }
-        if tools:
-            body |= {"tools": list(tools), "tool_choice": tool_choice}
-        if response_format is not None:
+        if tools := how.get("tools"):
+            body |= {"tools": list(tools), "tool_choice": how.get("tool_choice", "auto")}
+        if (response_format := how.get("response_format")) is not None:
             body["response_format"] = response_format
-        if timeout_s is not None:
+        if (timeout_s := how.get("timeout_s")) is not None:
             body["timeout"] = timeout_s  # the client's own word; it is not sent
         said = ""
         with self._resident.busy():
@@ -184,7 +190,7 @@ class ChatModel:
         """Learn what a prompt of plain text has cost."""
         contents = [message.get("content") for message in body["messages"]]
         if usage.get("prompt_tokens") and "tools" not in body and all(isinstance(text, str) for text in contents):
-            self.scale.saw(sum(map(prompt_count, contents)), usage["prompt_tokens"])
+            self.scale.saw("\n".join(contents), usage["prompt_tokens"])
 
     def _begun(self, model: LoadedModel, body: dict[str, Any]) -> Generator[Delta, None, None]:
         """Start the request and wait for its first chunk, which shows who answers."""

@@ -7,7 +7,6 @@ from typing import Any
 import rag.errors as errors
 from rag.lmstudio.chat import ChatModel
 from rag.lmstudio.schemas import in_form, response_format
-from rag.tokens import prompt_count
 
 _ROOM = 1024  # tokens: the form ends an answer long before, unless a model thinks first
 
@@ -19,7 +18,7 @@ def formed(model: ChatModel, prompt: str, schema: Mapping[str, Any], until: floa
     is not JSON, OutOfTime where it is not there in time, or another ServerError. That it fits the schema is the
     caller's to check: not every server holds a model to it.
     """
-    model.reserve(model.scale.cost(prompt_count(prompt)) + _ROOM)
+    model.reserve(model.scale.price(prompt) + model.scale.frame + _ROOM)
     text, reasoning, finish = "", "", None
     left = until - time.monotonic()
     if left <= 0:

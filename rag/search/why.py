@@ -387,7 +387,7 @@ def _packed(begun: Explanation, search: _Search, choice: Choice, chunk: Passage)
         room = room_for(question, passages, base.chat_model, answer_tokens=base.settings.answer_tokens)
     except errors.ServerError as exc:
         return _kept(begun, Stage.CONTEXT, f"not looked at: {exc}")
-    shown = packed(question, passages, room)
+    shown = packed(question, passages, room, price=base.chat_model.scale.price)
     wanted = passages[(begun.shown_as or 1) - 1]
     there = next((hit for hit in shown if (hit.document_id, hit.start) == (wanted.document_id, wanted.start)), None)
     if there and there.end >= chunk.end:

@@ -70,6 +70,12 @@ class AskRequest(SearchRequest):
     stream: bool = False
 
 
+class AgentRequest(AskRequest):
+    """A question to be answered outside a conversation."""
+
+    agent: bool = Field(False, description="Let the model search several times, for a question with several hops.")
+
+
 class PlaceForm(BaseModel):
     """Where the same words stand again."""
 
@@ -113,8 +119,19 @@ class CitationForm(BaseModel):
     quote: str
     status: CitationStatus
     stale: bool | None = Field(description="Whether its file changed or vanished since; null where nobody can know.")
+    beside: bool = Field(description="Whether what it supports holds not one telling word of the question.")
     also: list[PlaceForm]
     box: BoxForm | None
+
+
+class StepForm(BaseModel):
+    """A search by the model itself, or a reading in one document."""
+
+    action: str = Field(description="`search` or `read`.")
+    words: str
+    within: str
+    found: int = Field(description="Passages that were new to it.")
+    failed: str = Field(description="Why nothing came of it, empty where something did.")
 
 
 class AnswerForm(BaseModel):
@@ -134,6 +151,7 @@ class AnswerForm(BaseModel):
     model: str
     usage: dict[str, int]
     timings: dict[str, float] = Field(description="Seconds.")
+    steps: list[StepForm] = Field(description="The searches of a model that searched by itself.")
 
 
 class ConversationRow(BaseModel):

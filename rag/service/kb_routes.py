@@ -14,6 +14,7 @@ from rag.answer import Event, Said
 from rag.search.options import Expand, Mode, Rerank, SearchKeywords
 from rag.service.desk import Desk, TheDesk
 from rag.service.forms import (
+    AgentRequest,
     AnswerForm,
     AskRequest,
     EvaluateRequest,
@@ -102,9 +103,9 @@ async def search(desk: TheDesk, request: Request, body: SearchRequest) -> Any:
     summary="Ask",
     response_model=AnswerForm,
 )
-async def ask(desk: TheDesk, request: Request, body: AskRequest) -> Any:
+async def ask(desk: TheDesk, request: Request, body: AgentRequest) -> Any:
     """Answer a question from the documents. Who hangs up stops the model."""
-    return await answered(desk, request, body, desk.kb.ask_stream)
+    return await answered(desk, request, body, partial(desk.kb.ask_stream, agent=body.agent))
 
 
 @router.post("/evaluate", responses=KNOWLEDGE | MODELS, summary="Measure retrieval")

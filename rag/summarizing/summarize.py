@@ -188,7 +188,7 @@ class Summarizer:
                 if len(window.passages) == 1:
                     raise
                 if tokens := stated_tokens(str(exc), model.context_length):
-                    model.scale.saw(prompt_count(prompt), tokens)
+                    model.scale.saw(prompt, tokens)
                 one, other = window.halves()
                 first = yield from self._sentences_of(one, ceil(count / 2))
                 second = yield from self._sentences_of(other, ceil(count / 2))

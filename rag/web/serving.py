@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import rag.errors as errors
 from rag.web.names import is_loopback
+from rag.web.quiet import quiet
 from rag.web.sockets import listen
 
 if TYPE_CHECKING:
@@ -54,17 +55,7 @@ def serve_until_ended(app: "ASGIApp", listener: socket.socket, ending: Callable[
     """
     import uvicorn
 
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=3,
-        server_header=False,
-        ws="none",
-        limit_concurrency=2000,
-    )
-    asyncio.run(_run(uvicorn.Server(config), listener, ending))
+    asyncio.run(_run(uvicorn.Server(quiet(app, connections=2000)), listener, ending))
 
 
 async def _run(server: "uvicorn.Server", listener: socket.socket, ending: Callable[[], None]) -> None:

@@ -64,6 +64,7 @@ async function ask(question) {
       paths: byId("paths").value.split(/\s+/).filter(Boolean),
     };
     const name = conversationName();
+    if (!name) body.agent = byId("agent").checked;
     const path = name ? `/api/kb/conversations/${encodeURIComponent(name)}/ask` : "/api/kb/ask";
     const answer = await request(path, { method: "POST", json: body, signal: controller.signal });
     for await (const [name, said] of events(answer)) {
@@ -94,6 +95,7 @@ function checked(answer, written, turn) {
   written.setAttribute("aria-live", "polite");
   written.replaceChildren(...marked(answer.answer, cited));
   if (answer.searched && answer.searched !== answer.question) turn.append(element("p", { class: "said" }, `Searched for: ${plain(answer.searched)}`));
+  if (answer.steps.length) turn.append(element("p", { class: "said" }, `The model searched: ${answer.steps.map(stepOf).join("; ")}.`));
   if (answer.reason) turn.append(element("p", { class: "said" }, `Why: ${plain(answer.reason)}.`));
   if (answer.cut) turn.append(element("p", { class: "said" }, answer.cut === "length" ? "The answer ended at its limit of length." : "The answer was interrupted."));
   if (answer.left_out) turn.append(element("p", { class: "said" }, `${answer.left_out} unsupported sentences left out.`));
@@ -103,6 +105,11 @@ function checked(answer, written, turn) {
     const nearest = answer.hits.slice(0, 3).map((hit) => element("li", {}, opening(hit, [placeOf(hit), quoteOf(hit.text)])));
     turn.append(element("details", {}, element("summary", {}, "The nearest passages"), element("ol", { class: "sources" }, ...nearest)));
   }
+}
+
+function stepOf(step) {
+  const place = step.within ? ` in ${plain(step.within)}` : "";
+  return `“${plain(step.words)}”${place} (${step.failed ? plain(step.failed) : `${step.found} new`})`;
 }
 
 function* marked(text, cited) {
@@ -133,6 +140,7 @@ function placeOf(place, ...badges) {
 
 function source(citation) {
   const badges = [element("span", { class: `badge ${citation.status}` }, citation.status)];
+  if (citation.beside) badges.push(element("span", { class: "badge" }, "beside the question"));
   if (citation.stale) badges.push(element("span", { class: "badge stale" }, "file has changed"));
   return element("li", {}, opening(citation, [placeOf(citation, ...badges), quoteOf(citation.quote)]));
 }
