@@ -20,6 +20,7 @@ from rag.cli.common import (
     run,
 )
 from rag.errors import ServerError, UsageProblem
+from rag.settings import own_folder
 
 if TYPE_CHECKING:
     from ingest.members import ReadOptions
@@ -206,7 +207,7 @@ def _follow(
             base.close()
         shown.following()
         notify(f"Watching {', '.join(map(str, paths))}. Ctrl-C ends it.")
-        follow(paths, base.path, again, notify, trouble=trouble)
+        follow(paths, own_folder(base.path), again, notify, trouble=trouble)
     except KeyboardInterrupt:
         if shown.is_busy:
             raise

@@ -22,6 +22,7 @@ from ingest.report import FileStatus, Outcome, Progress
 from ingest.vectors import Shelf
 from ingest.workers import Budget, Limits, Readers, workers_for
 from rag.lmstudio.batches import Embedded, Embedding, Text, Vector
+from rag.settings import own_folder
 from rag.store.journal import Journal
 from rag.store.schema import DocumentRow
 from rag.store.upkeep import tidy
@@ -151,7 +152,7 @@ class Flow:
         What has been embedded is kept in the journal until it is written, whatever ends the run.
         """
         self._ledger = Ledger(self._work, writer.rows)
-        journal = Journal(writer.store.path, writer.store.identity)
+        journal = Journal(own_folder(writer.store.path), writer.store.identity)
         self._shelf = Shelf(writer, journal)
         self._dimension = writer.store.identity.dimension
         self._embedding = Embedding(

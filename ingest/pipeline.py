@@ -18,8 +18,10 @@ from ingest.report import FileStatus, IngestReport, Outcome, Progress
 from ingest.sources import File, Plan, Scope, moved_source, swallowed
 from rag.identity import check_lead
 from rag.knowledge_base import KnowledgeBase
+from rag.settings import own_folder
 from rag.store.journal import Journal
 from rag.store.kept import Kept
+from rag.store.lease import Lease
 from rag.store.names import digest
 from rag.store.schema import CANARY_TEXTS, DocumentRow
 from rag.store.upkeep import tidy
@@ -80,15 +82,16 @@ def ingest(
     )
     refuse_empty(seen, before, yes=yes)
     if dry_run:
-        with fetched(addresses, into.path, _by_source(into), remember=False) as pages:
+        with fetched(addresses, own_folder(into.path), _by_source(into), remember=False) as pages:
             seen = replace(seen, files=[*seen.files, *also, *pages])
             _foretell(seen, into, tell, prune=prune, yes=yes, retry=retry)
         report.files = len(seen.files) + len(seen.skipped)
         report.seconds = time.perf_counter() - began
         return report
-    with fetched(addresses, into.path, _by_source(into)) as pages, write_lock(into.path):
+    memory = own_folder(into.path)
+    with fetched(addresses, memory, _by_source(into)) as pages, write_lock(into.path) as lease:
         seen = replace(seen, files=[*seen.files, *also, *pages])
-        writer = _writer(into, seen) if into.exists else None
+        writer = _writer(into, seen, lease) if into.exists else None
         rows = list(writer.rows.values()) if writer else []
         roots = writer.store.roots() if writer else {}
         plan, told = _compared(seen, rows, roots, prune=prune, yes=yes, retry=retry)
@@ -98,7 +101,7 @@ def ingest(
         # The processes that read start while the server is asked for its model.
         options, describe = _describing(into, options) if plan.work else (options, None)
         with closing(Flow(plan.work, workers, look=describe or _nothing)) as flow:
-            writer = writer or _writer(into, seen)
+            writer = writer or _writer(into, seen, lease)
             for outcome in (*seen.skipped, *told):
                 tell(outcome)
             _settle(plan, writer)
@@ -114,17 +117,18 @@ def ingest(
                 report.reused = max(0, report.chunks - report.embedded)
         if not plan.work:  # a run that was killed at its very end has left something all the same
             writer.sweep()
-            Journal(writer.store.path, writer.store.identity).clear()
+            Journal(memory, writer.store.identity).clear()
         if report.changed:
             tidy(writer.store, report.chunks)
         record(writer.store)
+    into.store.refresh()
     report.files = len(seen.files) + len(seen.skipped)
     report.seconds = time.perf_counter() - began
     return report
 
 
-def _writer(into: KnowledgeBase, seen: Inventory) -> Writer:
-    writer = Writer(into.made())
+def _writer(into: KnowledgeBase, seen: Inventory, lease: Lease | None) -> Writer:
+    writer = Writer(into.made(), lease)
     _name_from_outer_roots(seen.scopes, writer)
     return writer
 
@@ -133,7 +137,7 @@ def _describing(into: KnowledgeBase, options: ReadOptions) -> tuple[ReadOptions,
     """Who says what pictures show, if that is wanted and there is such a model, and the options as they hold then."""
     if not (options.describe_images or into.settings.describe_images):
         return options, None
-    describe = describer(into.settings, Kept(into.path / "image_descriptions.jsonl"), into.notify)
+    describe = describer(into.settings, Kept(own_folder(into.path) / "image_descriptions.jsonl"), into.notify)
     return replace(options, describe_images=describe is not None), describe
 
 

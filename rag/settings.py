@@ -1,8 +1,10 @@
 """All settings, frozen, with their units. This is the only reader of environment variables and of the config file.
 
-Order: arguments, then environment, then the config file, then the defaults written here.
+Order: arguments, then environment, then the config file, then the defaults written here. (How to reach a bucket is said
+in the variables of its provider's own programs, which rag/location.py reads.)
 """
 
+import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from typing import Any
 import platformdirs
 
 from rag.errors import SettingsError
+from rag.location import Location, location_of
 
 APP = "lmstudio-rag"
 SECRETS = ("api_token", "service_token")
@@ -24,7 +27,7 @@ class Settings:
 
     host: str = "localhost:1234"  # `host`, `host:port` or a URL
     api_token: str | None = None  # never printed, never in an error
-    kb: Path = Path(".rag")
+    kb: Location = Path(".rag")  # or where it lies in a bucket
     embedding_model: str | None = None  # a key of the server's list; None: choose by type
     chat_model: str | None = None
     engine: bool = True  # start the embedded engine where nothing answers on this machine
@@ -114,6 +117,16 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(named) if named else Path(platformdirs.user_state_dir(APP, appauthor=False))
 
 
+def own_folder(kb: Location, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where this machine keeps what goes with a knowledge base: its folder, or for a bucket's one in the state folder.
+
+    What lies in the latter no other machine needs: journals, locks, what models wrote and can write again.
+    """
+    if isinstance(kb, Path):
+        return kb
+    return state_dir(environ) / "remote" / hashlib.blake2b(str(kb).encode(), digest_size=12).hexdigest()
+
+
 def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
     """Settings from overrides, environment, config file and defaults, in this order; an override of None is not one.
 
@@ -166,8 +179,8 @@ def _fitting(name: str, value: Any, where: str) -> Any:
             }[value.lower()]
         elif wanted is bool and not isinstance(value, bool):
             raise ValueError
-        elif wanted is Path:
-            fitted = Path(value).expanduser()
+        elif name == "kb":
+            fitted = location_of(value)
         else:
             fitted = wanted(value)
     except (ValueError, TypeError, KeyError) as exc:

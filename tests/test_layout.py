@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
-rag.errors rag.web.names rag.web.sockets rag.web.sse rag.web.limits
+rag.errors rag.location rag.web.names rag.web.sockets rag.web.sse rag.web.limits
 rag.display rag.display_markdown rag.display_html
 rag.types rag.formed_answer rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words
 rag.evaluation.metrics
@@ -21,10 +21,10 @@ rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice 
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency rag.lmstudio.batches
 rag.lmstudio.embeddings rag.lmstudio.token_scale rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.formed
 rag.lmstudio.agent rag.lmstudio.client
-rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
+rag.store.names rag.store.objects rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
 rag.store.vectors
-rag.store.kept rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.both rag.store.rank
-rag.store.versions
+rag.store.kept rag.store.lease rag.store.write rag.store.upkeep rag.store.within rag.store.search rag.store.both
+rag.store.rank rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking rag.links
 rag.citing.wording rag.citing.quantities rag.citing.dates rag.citing.opposites rag.citing.polarity rag.citing.claims
@@ -85,6 +85,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "httpx2": ("rag.lmstudio", "ingest.fetch"),  # the model server, and pages that a user names
     "lancedb": "rag.store.lance",
     "pyarrow": "rag.store",
+    "obstore": "rag.store.objects",
     "pydantic": ("rag.lmstudio.schemas", "rag.service"),
     "pydantic_core": "rag.lmstudio.schemas",
     "jsonschema": ("rag.lmstudio.schemas", "rag.engine.integrations"),

@@ -61,7 +61,9 @@ def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
     if settings is not None:
         from dataclasses import replace
 
-        checks += examine(replace(settings, kb=kb) if kb else settings)
+        from rag.location import location_of
+
+        checks += examine(replace(settings, kb=location_of(kb)) if kb else settings)
     if json:
         for check in checks:
             print_json(asdict(check))

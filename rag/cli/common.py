@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,8 +15,13 @@ if TYPE_CHECKING:
     from rag.settings import Settings
 
 KbOption = Annotated[
-    Path | None,
-    typer.Option("--kb", help="The knowledge base: a folder. Default: $RAG_KB, else ./.rag.", show_default=False),
+    str | None,
+    typer.Option(
+        "--kb",
+        metavar="PLACE",
+        help="The knowledge base: a folder, or s3://, gs:// or az://BUCKET/PATH. Default: $RAG_KB, else ./.rag.",
+        show_default=False,
+    ),
 ]
 AtOption = Annotated[
     str | None,
@@ -101,7 +105,7 @@ def settings(**overrides: Any) -> "Settings":
     return load_settings(**overrides)
 
 
-def knowledge_base(kb: Path | None, at: str | None = None, **overrides: Any) -> "KnowledgeBase":
+def knowledge_base(kb: str | None, at: str | None = None, **overrides: Any) -> "KnowledgeBase":
     """The knowledge base that the command line, the environment or the default names, `at` a version of it."""
     from rag.knowledge_base import KnowledgeBase
 
