@@ -61,12 +61,12 @@ ingest.filters ingest.sources ingest.chunk ingest.parse
 ingest.frames ingest.reading ingest.worker ingest.workers
 ingest.report ingest.inventory ingest.fetch ingest.vectors ingest.ledger ingest.flow ingest.describe
 ingest.pipeline ingest.watch ingest.show ingest.cli
-rag.service.options rag.service.problems rag.service.guard rag.service.metrics rag.service.streams
+rag.service.options rag.service.turn rag.service.problems rag.service.guard rag.service.metrics rag.service.streams
 rag.service.desk rag.service.forms
 rag.service.api_page rag.service.images rag.service.lmstudio_forms rag.service.uploads rag.service.kb_routes
 rag.service.conversation_routes
 rag.service.document_routes rag.service.openai_routes rag.service.lmstudio_routes
-rag.service.app rag.service.serve
+rag.service.app rag.service.process rag.service.workers rag.service.serve
 rag.cli.questions rag.cli.chat_commands rag.cli.chat rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions
 rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.demo rag.cli.serve rag.cli.eval_runs rag.cli.eval_answers
 rag.cli.evaluate rag.cli.eval_make rag.cli.adapt rag.cli.app
