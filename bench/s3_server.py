@@ -36,9 +36,15 @@ class S3:
             "AWS_REGION": "us-east-1",
         }
 
-    def know_nobody(self) -> None:
-        """From now on refuse whoever comes."""
-        self._send("POST", "/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})
+    @contextmanager
+    def knowing_nobody(self) -> Iterator[None]:
+        """Meanwhile it refuses whoever comes."""
+        path, headers = "/moto-api/reset-auth", {"Content-Type": "text/plain"}
+        self._send("POST", path, b"0", headers)
+        try:
+            yield
+        finally:
+            self._send("POST", path, b"inf", headers)
 
     def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> None:
         urllib.request.urlopen(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -22,9 +23,11 @@ from bench.corpus import many
 from bench.crash import contents, same, start
 from bench.ingest import Synthetic, synthetic
 from bench.object_storage import Readers
-from bench.s3_server import BUCKET, S3, SECRET, s3
+from bench.s3_server import BUCKET, S3, SECRET
 from ingest.pipeline import ingest
 from ingest.report import IngestReport
+from rag.cli.documents import status
+from rag.cli.questions import search
 from rag.confidence import Confidence
 from rag.confidence_file import load_confidence, save_confidence
 from rag.knowledge_base import KnowledgeBase
@@ -43,16 +46,10 @@ FILES = 20
 CANARIES = ((1.0, 0.0, 0.0, 0.0),) * 4
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    with s3() as running:
-        yield running
-
-
 @pytest.fixture
-def place(server: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Remote:
+def place(object_storage: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Remote:
     """An empty URL, and an environment that leads there, of a machine of its own."""
-    for name, value in server.environment.items():
+    for name, value in object_storage.environment.items():
         monkeypatch.setenv(name, value)
     machine(monkeypatch, tmp_path, "here")
     found = location_of(f"s3://{BUCKET}/{tmp_path.name}/notes.kb")
@@ -102,52 +99,84 @@ def test_other_urls_are_refused_without_a_word_of_theirs(url: str) -> None:
     assert "hush" not in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def embedder() -> Iterator[Synthetic]:
+    with synthetic() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Synthetic]:
+    """An embedder that leaves time to interrupt."""
+    with synthetic(0.08, "--slots", "1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return many(tmp_path_factory.mktemp("in") / "notes", FILES, 2000)
+
+
+@pytest.fixture(scope="module")
+def clean(notes: Path, embedder: Synthetic, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the notes are in a folder, ingested without trouble."""
+    folder = tmp_path_factory.mktemp("clean") / "notes.kb"
+    ingested(embedder, notes, folder)
+    return contents(folder)
+
+
 @posix
 def test_a_killed_ingest_goes_on_and_two_readers_meanwhile_miss_nothing(
-    place: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Remote,
+    notes: Path,
+    clean: dict[str, Any],
+    slow: Synthetic,
+    embedder: Synthetic,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    notes = many(tmp_path / "notes", FILES, 2000)
-    with synthetic(0.08, "--slots", "1") as slow, synthetic() as embedder:
-        process = start(slow, notes, place)
-        with Readers(place, 2) as readers:
-            wait_for_documents(place, 1)
-            process.kill()
-            process.communicate()
-            # Nobody here writes any more, so its lease is no obstacle; elsewhere that cannot be known.
-            machine(monkeypatch, tmp_path, "elsewhere")
-            with pytest.raises(errors.KnowledgeBaseBusy, match=rf"on .* is writing to {place}, until \d\d:"):
-                filled(place)
-            machine(monkeypatch, tmp_path, "here")
-            assert ingested(embedder, notes, place).added > 0
-            assert ingested(embedder, notes, place).unchanged == FILES
-        assert readers.looks > 2
-        assert (readers.lost, readers.doubled) == (0, 0)
-        ingested(embedder, notes, tmp_path / "clean.kb")
-    same(contents(place), contents(tmp_path / "clean.kb"))
+    process = start(slow, notes, place)
+    with Readers(place, 2) as readers:
+        wait_for_documents(place, 1)
+        process.kill()
+        process.communicate()
+        # Nobody here writes any more, so its lease is no obstacle; elsewhere that cannot be known.
+        machine(monkeypatch, tmp_path, "elsewhere")
+        with pytest.raises(errors.KnowledgeBaseBusy, match=rf"on .* is writing to {place}, until \d\d:"):
+            filled(place)
+        machine(monkeypatch, tmp_path, "here")
+        assert ingested(embedder, notes, place).added > 0
+        assert ingested(embedder, notes, place).unchanged == FILES
+    assert readers.looks > 2
+    assert (readers.lost, readers.doubled) == (0, 0)
+    same(contents(place), clean)
     assert not (own_folder(place) / "journal").exists()
 
 
 @posix
 def test_a_writer_that_slept_too_long_commits_nothing_more(
-    place: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Remote,
+    notes: Path,
+    clean: dict[str, Any],
+    slow: Synthetic,
+    embedder: Synthetic,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    notes = many(tmp_path / "notes", FILES, 2000)
-    with synthetic(0.08, "--slots", "1") as slow, synthetic() as embedder:
-        sleeper = start(slow, notes, place)
-        wait_for_documents(place, 1)
-        sleeper.send_signal(signal.SIGSTOP)
-        try:
-            held_by_somebody(place, until=time.time() - 1)
-            machine(monkeypatch, tmp_path, "elsewhere")
-            ingested(embedder, notes, place)
-        finally:
-            sleeper.send_signal(signal.SIGCONT)
-        _, said = sleeper.communicate(timeout=60)
-        assert sleeper.returncode == 4
-        assert b"has taken over" in said
-        assert b"Traceback" not in said
-        ingested(embedder, notes, tmp_path / "clean.kb")
-    same(contents(place), contents(tmp_path / "clean.kb"))
+    sleeper = start(slow, notes, place)
+    wait_for_documents(place, 1)
+    sleeper.send_signal(signal.SIGSTOP)
+    try:
+        held_by_somebody(place, until=time.time() - 1)
+        machine(monkeypatch, tmp_path, "elsewhere")
+        ingested(embedder, notes, place)
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+    _, said = sleeper.communicate(timeout=60)
+    assert sleeper.returncode == 4
+    assert b"has taken over" in said
+    assert b"Traceback" not in said
+    same(contents(place), clean)
 
 
 def test_a_lost_lease_is_lost_at_the_next_commit_whatever_was_committed_before(
@@ -249,8 +278,16 @@ def test_the_library_works_on_a_url_as_on_a_folder(place: Remote, tmp_path: Path
     assert sorted(path.name for path in own_folder(place).iterdir()) == ["machine", "write.lock"]
 
 
+def test_commands_take_a_url(place: Remote, capsys: pytest.CaptureFixture[str]) -> None:
+    filled(place, a="one")
+    status(kb=str(place), json=True)
+    assert json.loads(capsys.readouterr().out)["path"] == str(place)
+    search("one", kb=str(place), mode="words")
+    assert capsys.readouterr().out.startswith("1. docs/a.md")
+
+
 def test_what_is_wrong_with_a_storage_is_said_and_what_to_do(
-    place: Remote, server: S3, monkeypatch: pytest.MonkeyPatch
+    place: Remote, object_storage: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(place, a="one")
 
@@ -262,9 +299,7 @@ def test_what_is_wrong_with_a_storage_is_said_and_what_to_do(
 
     assert said(f"s3://{BUCKET}/none.kb").startswith("There is no knowledge base at s3://")
     assert "There is no bucket nowhere. Make it" in said("s3://nowhere/notes.kb")
-    with s3() as strict:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", strict.url)
-        strict.know_nobody()
+    with object_storage.knowing_nobody():
         assert "It refuses the credentials. Are AWS_ACCESS_KEY_ID and" in said(str(place))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert "Nothing answers at http://127.0.0.1:9. Does it run" in said(str(place))
@@ -281,12 +316,14 @@ def test_what_is_wrong_with_a_storage_is_said_and_what_to_do(
             "Nothing answers at http",
         ),
         ("AccessDenied", "may not do that there"),
+        ("something at {place}", "written: something at "),
         (f"no idea: {SECRET} {quote(SECRET, safe='')}\nDebug: {SECRET}", "written: no idea: *** ***"),
         ("Incompatible transaction: This Append", "Another writer has taken over s3://"),
     ],
 )
 def test_what_libraries_say_becomes_ours_without_secrets(place: Remote, text: str, said: str) -> None:
-    told = str(explained(place, RuntimeError(text)))
+    place = Remote(f"{place}/Credential")
+    told = str(explained(place, RuntimeError(text.format(place=place))))
     assert said in told
     assert SECRET not in told
 
@@ -342,6 +379,6 @@ def wait_for_documents(place: Remote, count: int) -> None:
 def ingested(embedder: Synthetic, notes: Path, place: Location) -> IngestReport:
     settings = Settings(host=embedder.host, embedding_model="synthetic-embedding", engine=False)
     with KnowledgeBase(place, settings=settings) as base:
-        report = ingest(notes, base)
+        report = ingest(notes, base, workers=1)
     assert report.failed == 0
     return report

@@ -18,7 +18,7 @@ from lmstudio_server import CHAT, lm_studio
 from service_fixture import QUESTION, SAYS
 
 from bench.object_storage import note
-from bench.s3_server import BUCKET, s3
+from bench.s3_server import BUCKET, S3
 from ingest.pipeline import ingest
 from rag.knowledge_base import KnowledgeBase
 from rag.location import Location, location_of
@@ -51,16 +51,16 @@ class Replica:
 
 
 @pytest.fixture(scope="module")
-def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+def replica(object_storage: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
     folder = tmp_path_factory.mktemp("replica")
     (folder / "clamp.md").write_text(f"# Clamp\n\n{SAYS}\n", encoding="utf-8")
-    with lm_studio() as lm, s3() as server, pytest.MonkeyPatch.context() as patch:
+    with lm_studio() as lm, pytest.MonkeyPatch.context() as patch:
         lm.says = SAYS
-        for name, value in server.environment.items():
+        for name, value in object_storage.environment.items():
             patch.setenv(name, value)
-        place = location_of(f"s3://{BUCKET}/notes.kb")
+        place = location_of(f"s3://{BUCKET}/{folder.name}/notes.kb")
         with KnowledgeBase(settings=replace(lm.settings, kb=place, ttl_s=-1)) as base:
-            assert ingest(folder / "clamp.md", into=base).added == 1
+            assert ingest(folder / "clamp.md", into=base, workers=1).added == 1
         own = {"RAG_STATE_DIR": str(folder / "state"), "RAG_CHAT_MODEL": CHAT, "RAG_TTL_S": "-1"}
         command = [*SERVE, "--kb", str(place), "--read-only", "--workers", "2", "--port", "0", "--json"]
         running = subprocess.Popen(

@@ -54,7 +54,7 @@ _LOST = "Incompatible transaction"  # of Lance: a commit onto a state that anoth
 def explained(place: Remote, exc: BaseException) -> errors.KnowledgeBaseError:
     """An error of a storage, as ours: what happened and what to do. No secret is in it."""
     options = storage_options(place)
-    said = str(exc)
+    said = str(exc).replace(place.url.partition("://")[2], "")  # whose words mean nothing here
     if _LOST in said:
         return errors.KnowledgeBaseBusy(
             f"Another writer has taken over {place}: this one did not renew its lease in time. What it had committed "
