@@ -37,7 +37,8 @@ def serve_by(count: int, settings: Settings, options: ServiceOptions, listener: 
             asks_at_once=max(1, options.asks_at_once // count),
             asks_waiting=max(1, options.asks_waiting // count),
         )
-        signal.signal(signal.SIGTERM, _end)
+        for number in (signal.SIGTERM, signal.SIGINT):  # a shell may have the latter ignored, which the others do not
+            signal.signal(number, _end)
         running: list[SpawnProcess] = []
         try:
             while True:
