@@ -9,7 +9,7 @@ COPY ingest ingest
 COPY data/sample data/sample
 # The pinned versions without their hashes: pip wants one of everything or of nothing, and our own folder has none.
 RUN sed -E -e '/^ *(--hash|#)/d' -e 's/ *\\$//' constraints.txt > /tmp/pins.txt \
-    && pip install --no-cache-dir -c /tmp/pins.txt '.[service]'
+    && pip install --no-cache-dir -c /tmp/pins.txt '.[service,mcp]'
 
 USER rag
 WORKDIR /data

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench bench-ingest bench-latency bench-crash bench-service eval constraints sample clean
+.PHONY: demo test check docs bench bench-ingest bench-latency bench-crash bench-service eval constraints sample clean
 
 demo: $(READY)
 	$(BIN)/rag demo
@@ -54,6 +54,9 @@ $(READY): pyproject.toml constraints.txt
 constraints:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url \
 		--no-header --quiet --all-extras --group dev --output-file constraints.txt
+
+docs: $(READY)
+	$(BIN)/python docs/make_commands.py
 
 sample: $(READY)
 	$(BIN)/python data/make_sample.py

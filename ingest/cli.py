@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from rag.cli.common import (
-    EXIT_CODES,
-    DownloadOption,
-    JsonOption,
-    KbOption,
-    TtlOption,
-    knowledge_base,
-    new_app,
-    notify,
-    run,
-)
+import rag.cli.flags as flags
+from rag.cli.common import EXIT_CODES, knowledge_base, new_app, notify, run
 from rag.errors import ServerError, UsageProblem
 from rag.settings import own_folder
 
@@ -38,7 +29,7 @@ def ingest(
         list[str],
         typer.Argument(help="Files, folders and http(s) addresses; - for what is piped in.", show_default=False),
     ],
-    kb: KbOption = None,
+    kb: flags.Kb = None,
     include: Annotated[
         list[str] | None,
         typer.Option(help="Only files that match, as in .gitignore: '*.pdf', 'reports/'.", show_default=False),
@@ -82,11 +73,11 @@ def ingest(
         typer.Option(min=1, help="Processes that read files. Default: by the processors.", show_default=False),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="The embedding model of a new knowledge base.")] = None,
-    ttl: TtlOption = None,
-    download: DownloadOption = None,
+    ttl: flags.Ttl = None,
+    download: flags.Download = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every document, not failures alone.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Failures alone.")] = False,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Read documents into a knowledge base: new and changed ones are read, vanished ones removed.
 

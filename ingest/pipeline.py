@@ -11,6 +11,7 @@ from ingest.describe import Describer, describer
 from ingest.fetch import fetched, is_address
 from ingest.filters import NO_FILTER, Filter
 from ingest.flow import Flow, Server
+from ingest.in_notebook import progress_line
 from ingest.inventory import Inventory, comparison, great_loss, look, refuse_empty, why_removed
 from ingest.ledger import Work
 from ingest.members import ReadOptions
@@ -49,13 +50,14 @@ def ingest(
     retry: bool = True,
     on_plan: Callable[[int], None] = lambda total: None,
     on_outcome: Watcher = lambda outcome: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> IngestReport:
     """Bring a knowledge base to agree with files and folders: new and changed ones are read, vanished ones removed.
 
     An `http://` or `https://` address among `paths` is fetched and kept as `web/HOST/PATH`; no other run removes it.
     One file that cannot be read is an outcome, not an error. `on_plan` is told how many outcomes will come,
-    `on_outcome` each as it is final. A run that is interrupted keeps what it had committed, and the next one goes on.
+    `on_outcome` each as it is final, `on_progress` how far it has come; a notebook shows that by itself. A run that is
+    interrupted keeps what it had committed, and the next one goes on.
     With `dry_run` the report says what would be done; nothing is read, written or asked of the model server.
     `workers` is how many processes read files, by default as many as there are processors, within reason.
     `chosen` says which files of folders count: what `exclude` or an ignore file leaves out is removed if it was known,
@@ -108,7 +110,7 @@ def ingest(
             _tell_settled(plan, seen, tell)
             try:
                 if plan.work:
-                    for outcome in flow.run(writer, _server(into), options, on_progress):
+                    for outcome in flow.run(writer, _server(into), options, on_progress or progress_line()):
                         tell(outcome)
             finally:
                 if describe:

@@ -4,7 +4,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rag.display_html import html_frame, html_list, html_table
+from rag.display import as_text
+from rag.display_html import html_folded, html_frame, html_grid, html_list
+from rag.display_markdown import markdown_table
+from rag.display_rows import Rows
 
 
 class FileStatus(StrEnum):
@@ -86,15 +89,38 @@ class IngestReport:
             f", {self.skipped} skipped" if self.skipped else ""
         )
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the counts, and the files that failed with their reasons."""
+    def counts(self) -> dict[str, object]:
+        """What its table shows, by the heads of its columns."""
         names = ("added", "updated", "unchanged", "renamed", "removed", "failed", "skipped", "chunks", "embedded")
-        rows = [(name, getattr(self, name)) for name in names]
-        parts = [html_table([*rows, ("seconds", f"{self.seconds:.1f}")])]
+        return {**{name: getattr(self, name) for name in names}, "seconds": f"{self.seconds:.1f}"}
+
+    @property
+    def files_table(self) -> Rows[Outcome]:
+        """What became of each document, what failed first."""
+        ordered = sorted(self.outcomes, key=lambda outcome: (outcome.status is not FileStatus.FAILED, outcome.source))
+        return Rows(ordered, ("document", "what became of it", "chunks", "because"), _cells)
+
+    _repr_pretty_ = as_text
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows that shows no HTML."""
+        counts = self.counts()
+        return f"{markdown_table([*counts], [[*counts.values()]])}\n{self.files_table._repr_markdown_()}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the counts, and each file, those that failed with their reasons."""
         failures = [f"{o.source}: {o.reason}" for o in self.outcomes if o.status is FileStatus.FAILED]
+        counts = self.counts()
+        parts = [html_grid([*counts], [[*counts.values()]])]
         if failures:
             parts.append(html_list(f"{len(failures)} failed", failures))
+        if self.outcomes:
+            parts.append(html_folded("every document", self.files_table._repr_html_()))
         return html_frame(parts)
+
+
+def _cells(outcome: Outcome) -> tuple[object, ...]:
+    return outcome.source, outcome.status.value, outcome.chunks or "", outcome.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +137,14 @@ class Progress:
     tokens: int
     tokens_per_s: float
     eta_s: float | None
+
+    def __str__(self) -> str:
+        """`12/340 files, 1,234 chunks, 5,321 tokens/s, 0:42 left`."""
+        said = [f"{self.files_done:,}/{self.files_total:,} files", f"{self.chunks:,} chunks"]
+        if self.tokens_per_s:
+            said.append(f"{self.tokens_per_s:,.0f} tokens/s")
+        if self.eta_s is not None and self.files_done < self.files_total:
+            minutes, seconds = divmod(round(self.eta_s), 60)
+            left = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"
+            said.append(f"{left} left")
+        return ", ".join(said)

@@ -123,7 +123,7 @@ class Bar(Lines):
         """The run has come so far."""
         self._counts_outcomes = False
         self._bar.update(
-            self._task, completed=progress.files_done, total=progress.files_total, description=words(progress)
+            self._task, completed=progress.files_done, total=progress.files_total, description=str(progress)
         )
 
     def outcome(self, outcome: Outcome) -> None:
@@ -136,19 +136,6 @@ class Bar(Lines):
         """The run is over."""
         self._bar.stop()
         super().report(report)
-
-
-def words(progress: Progress) -> str:
-    """How far a run has come: `12/340 files, 1,234 chunks, 5,321 tokens/s, 0:42 left`."""
-    said = [f"{progress.files_done:,}/{progress.files_total:,} files", f"{progress.chunks:,} chunks"]
-    if progress.tokens_per_s:
-        said.append(f"{progress.tokens_per_s:,.0f} tokens/s")
-    if progress.eta_s is not None:
-        minutes, seconds = divmod(round(progress.eta_s), 60)
-        said.append(
-            f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left" if minutes >= 60 else f"{minutes}:{seconds:02} left"
-        )
-    return ", ".join(said)
 
 
 class Json(Lines):

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rag.conversation import Conversation as Conversation
+    from rag.display_live import live as live
     from rag.errors import RagError as RagError
+    from rag.evaluation.report import evaluate as evaluate
     from rag.formed_answer import FormedAnswer as FormedAnswer
     from rag.knowledge_base import KnowledgeBase as KnowledgeBase
     from rag.lmstudio.client import LMStudio as LMStudio
+    from rag.search.why import why as why
     from rag.settings import Settings as Settings
     from rag.settings import load_settings as load_settings
+    from rag.source_view import view as view
     from rag.types import Answer as Answer
     from rag.types import Citation as Citation
     from rag.types import CitationStatus as CitationStatus
@@ -34,7 +38,11 @@ _HOMES = {
     "LMStudio": "rag.lmstudio.client",
     "RagError": "rag.errors",
     "Settings": "rag.settings",
+    "evaluate": "rag.evaluation.report",
+    "live": "rag.display_live",
     "load_settings": "rag.settings",
+    "view": "rag.source_view",
+    "why": "rag.search.why",
 }
 __all__ = sorted(_HOMES)
 

@@ -1,10 +1,15 @@
 """Text for a terminal: documents are hostile, so nothing of theirs reaches it as a command."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def as_text(value: object, printer: Any, _cycle: bool) -> None:
+    """A class's `_repr_pretty_`: IPython shows `str` where it shows no HTML, not the code that would make the value."""
+    printer.text(str(value))
 
 
 def printable(text: str) -> str:
@@ -40,19 +45,36 @@ def human_bytes(size: float | None) -> str:
     raise AssertionError("the last unit takes everything")
 
 
+def text_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows below the names of their columns, in columns of equal width."""
+    lines = [[one_line(str(cell), 80) for cell in row] for row in [columns, *rows]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
 def print_table(
-    console: Any, columns: Sequence[str], rows: Iterable[Sequence[object]], *, header_when_piped: bool = False
+    console: Any,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    header_when_piped: bool = False,
+    link: Callable[[str], str | None] = lambda cell: None,
 ) -> None:
-    """A table on a terminal; lines of tab-separated values where the output is piped."""
-    listed = [[printable(str(cell)) for cell in row] for row in rows]
+    """A table on a terminal; lines of tab-separated values where the output is piped.
+
+    `link` gives the address that a first cell leads to, if any.
+    """
+    whole = list(rows)
+    listed = [[printable(str(cell)) for cell in row] for row in whole]
     if not console.is_terminal:
         for row in [list(columns), *listed] if header_when_piped else listed:
             print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
         return
+    from rich.style import Style
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in listed:
-        table.add_row(*(Text(cell) for cell in row))
+    for cells, (first, *rest) in zip(whole, listed, strict=True):
+        table.add_row(Text(first, style=Style(link=link(str(cells[0])))), *(Text(cell) for cell in rest))
     console.print(table)

@@ -87,17 +87,21 @@ def print_hits(console: Any, hits: Sequence[Hit], file_of: FileOf) -> None:
 
 
 def _located(console: Any, shown: Hit | Citation, file_of: FileOf) -> Any:
-    """Where it stands, as a link where a person can follow it: on a terminal, to a file that is there.
-
-    FORCE_COLOR makes rich take a pipe for a terminal; colours may go there, links must not.
-    """
     from rich.style import Style
     from rich.text import Text
 
-    can_be_followed = console.file.isatty() and not console.is_dumb_terminal
-    file = file_of(shown.source) if can_be_followed else None
-    link = file_uri(file, shown.page) if file else None
+    link = link_to(console, shown.source, shown.page, file_of)
     return Text(" ".join(printable(shown.location).split()), style=Style(link=link))
+
+
+def link_to(console: Any, source: str, page: int | None, file_of: FileOf) -> str | None:
+    """The address of a source where a person can follow it: on a terminal, to a file that is there; else None.
+
+    FORCE_COLOR makes rich take a pipe for a terminal; colours may go there, links must not.
+    """
+    can_be_followed = console.file.isatty() and not console.is_dumb_terminal
+    file = file_of(source) if can_be_followed else None
+    return file_uri(file, page) if file else None
 
 
 def file_uri(path: Path, page: int | None) -> str | None:

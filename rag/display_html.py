@@ -57,13 +57,48 @@ def html_table(rows: Iterable[tuple[str, object]]) -> str:
         f'<tr><th scope="row" {cell}>{_escaped(name)}</th><td {cell}>{_escaped(str(value))}</td></tr>'
         for name, value in rows
     )
-    return f'<table style="color:inherit"><tbody>{body}</tbody></table>'
+    return f'<table style="color:inherit;margin:.3em 0"><tbody>{body}</tbody></table>'
+
+
+def html_grid(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows below the names of their columns; wide ones can be scrolled."""
+    style = "text-align:left;vertical-align:top;padding:.15em 1em .15em 0;border-bottom:1px solid rgba(128,128,128,.3)"
+    head = "".join(f'<th scope="col" style="{style}">{_escaped(name)}</th>' for name in columns)
+    cells = ("".join(f'<td style="{style}">{_escaped(str(cell))}</td>' for cell in row) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    table = f'<table style="color:inherit;border-collapse:collapse;margin:.3em 0"><thead><tr>{head}</tr></thead>'
+    return f'<div style="overflow-x:auto">{table}<tbody>{body}</tbody></table></div>'
 
 
 def html_list(title: str, items: Iterable[str]) -> str:
     """A list that unfolds below its title."""
     listed = "".join(f"<li>{_escaped(item)}</li>" for item in items)
-    return f'<details><summary style="cursor:pointer">{_escaped(title)}</summary><ul>{listed}</ul></details>'
+    return html_folded(title, f"<ul>{listed}</ul>")
+
+
+def html_folded(title: str, inside: str, *, unfolded: bool = False) -> str:
+    """What unfolds below its title; `inside` is HTML already."""
+    summary = f'<summary style="cursor:pointer">{_escaped(title)}</summary>'
+    return f'<details{" open" if unfolded else ""} style="margin:.2em 0">{summary}{inside}</details>'
+
+
+def html_draft(text: str) -> str:
+    """What is not final, nor checked."""
+    return f'<p style="white-space:pre-wrap;{_SOFT};font-style:italic">{_escaped(text)}</p>'
+
+
+def html_progress(done: int, total: int, text: str) -> str:
+    """A bar and what it says, on one line; the words alone when all is done."""
+    bar = f'<progress max="{total}" value="{done}" style="vertical-align:middle"></progress> ' if done < total else ""
+    return f'<div style="{_SOFT};font-variant-numeric:tabular-nums">{bar}{_escaped(text)}</div>'
+
+
+def html_picture(png: str, about: str) -> str:
+    """A picture, which is a PNG in base64."""
+    return (
+        f'<img alt="{_escaped(about)}" src="data:image/png;base64,{png}" '
+        'style="max-width:100%;border:1px solid rgba(128,128,128,.5)">'
+    )
 
 
 def _end_of(text: str) -> str:

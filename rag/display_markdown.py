@@ -1,7 +1,7 @@
 """Documents' words in Markdown: they show as what they are and make no link, image, heading or HTML."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rag.display import printable
 
@@ -34,6 +34,13 @@ def markdown_source(number: int, title: str, notes: Sequence[str], quote: str) -
     told = "".join(f"\\\n{indent}{markdown_line(note)}" for note in notes)
     quoted = f"\\\n{indent}> ".join(markdown_lines(quote))
     return f"{label}**{markdown_line(title)}**{told}\n\n{indent}> {quoted}\n"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows below the names of their columns."""
+    lines = [[str(cell) for cell in row] for row in rows]
+    shown = ["| " + " | ".join(map(markdown_line, line)) + " |" for line in [[*columns], *lines]]
+    return "\n".join([shown[0], "|" + " --- |" * len(columns), *shown[1:]]) + "\n"
 
 
 def _escaped(line: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-from rag.display import printable
+from rag.display import as_text, printable
 from rag.display_html import html_frame, html_note, html_text
 from rag.display_markdown import markdown_line, markdown_text
 from rag.types import Citation, CitationStatus, Hit, Step
@@ -117,6 +117,8 @@ class FormedAnswer(Generic[T]):
         if self.sources:
             lines += ["", *(f"[{c.n}] {c.location} ({c.standing}): “{c.quote}”" for c in self.sources)]
         return printable("\n".join(lines))
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

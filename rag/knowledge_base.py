@@ -3,32 +3,32 @@
 import hashlib
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 import rag.errors as errors
-from rag.display import human_bytes
-from rag.display_html import html_frame, html_table
+from rag.display_html import html_frame, html_note
 from rag.lmstudio.http import Notify, log_notice
 from rag.location import Location, location_of
 from rag.search.options import SearchKeywords, SearchOptions
 from rag.settings import Settings, load_settings, own_folder
-from rag.types import Answer, Citation, Hit, Step
+from rag.types import Answer, Citation, Hit, Hits, Step
 
 if TYPE_CHECKING:
     from rag.agent import Found
     from rag.answer import Event
     from rag.confidence import Confidence
+    from rag.contents import Status
+    from rag.display_rows import Rows
     from rag.formed_answer import FormedAnswer
     from rag.lmstudio.chat import ChatModel
     from rag.lmstudio.embeddings import Embedder
     from rag.lmstudio.schemas import Form
     from rag.search.searcher import Searcher
-    from rag.store.schema import DocumentRow, Identity
+    from rag.store.schema import DocumentRow
     from rag.store.tables import Store
-    from rag.store.upkeep import Coverages
     from rag.store.versions import Version
     from rag.summarizing.summarize import Summarizer, SummaryKeywords
     from rag.summarizing.summary import Summary
@@ -41,34 +41,6 @@ T = TypeVar("T")
 ANSWER_FLOOR = 0.55
 
 _SUMMARIES = "summaries.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What a knowledge base holds. `bytes` is the size of its files, `coverage` that of its two indexes."""
-
-    path: Location
-    documents: int
-    failed: int
-    chunks: int
-    bytes: int
-    identity: "Identity"
-    coverage: "Coverages"
-    roots: dict[str, Path]
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        model = f"{self.identity.embedding_model}, {self.identity.dimension} dimensions"
-        rows: list[tuple[str, object]] = [
-            ("knowledge base", self.path),
-            ("documents", self.documents),
-            ("failed", self.failed),
-            ("chunks", self.chunks),
-            ("size", human_bytes(self.bytes)),
-            ("embedding model", model),
-            *((f"root {name}", path) for name, path in sorted(self.roots.items())),
-        ]
-        return html_frame([html_table(rows)])
 
 
 class KnowledgeBase:
@@ -101,6 +73,13 @@ class KnowledgeBase:
 
     def __repr__(self) -> str:
         return f"KnowledgeBase({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what it holds, or why that cannot be said."""
+        try:
+            return self.status()._repr_html_()
+        except errors.RagError as exc:
+            return html_frame([html_note(str(exc))])
 
     def close(self) -> None:
         """Close the connections to the model server; they open again when needed."""
@@ -182,12 +161,12 @@ class KnowledgeBase:
             chat_model=lambda: self.chat_model,
         )
 
-    def search(self, question: str, **how: Unpack[SearchKeywords]) -> list[Hit]:
+    def search(self, question: str, **how: Unpack[SearchKeywords]) -> Hits:
         """The passages that best fit a question, best first; `how` are the fields of SearchOptions.
 
         Changes nothing; by `words` alone, without `expand` and `rerank="llm"`, it needs no model server.
         """
-        return self.search_by(question, self.options(**how))
+        return Hits(self.search_by(question, self.options(**how)))
 
     def options(self, **how: Unpack[SearchKeywords]) -> SearchOptions:
         """How to search: what is given here, else what the settings say. Raises UsageProblem."""
@@ -348,11 +327,12 @@ class KnowledgeBase:
         answer_tokens = self.settings.answer_tokens
         return Summarizer(self.store, chosen, self.chat_model, kept, answer_tokens=answer_tokens, finish=finish, **how)
 
-    def documents(self, where: str = "", paths: Sequence[str] = ()) -> "list[DocumentRow]":
+    def documents(self, where: str = "", paths: Sequence[str] = ()) -> "Rows[DocumentRow]":
         """All documents that the filters select, by source; a file that only holds others, as an archive, is none.
 
         A condition on headings or pages selects the documents with a passage that fulfils it. Raises UsageProblem.
         """
+        from rag.contents import listed
         from rag.search.select import select
         from rag.store.within import held
 
@@ -360,7 +340,7 @@ class KnowledgeBase:
         if selection := select(rows, where, paths):
             ids = held(self.store, selection)
             rows = [row for row in rows if row.id in ids]
-        return sorted(rows, key=lambda row: row.source)
+        return listed(sorted(rows, key=lambda row: row.source))
 
     def text(self, source: str) -> str:
         """The whole text of a document: what every offset in hits and citations counts in."""
@@ -426,8 +406,9 @@ class KnowledgeBase:
         self.__dict__.pop("searcher", None)
         return made
 
-    def status(self) -> Status:
+    def status(self) -> "Status":
         """What the knowledge base holds, and how well its index covers it."""
+        from rag.contents import Status
         from rag.store.objects import size
         from rag.store.upkeep import coverage
 

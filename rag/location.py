@@ -51,6 +51,11 @@ class Remote:
         return self.url.partition(":")[0]
 
     @property
+    def name(self) -> str:
+        """The last part of the URL, as a folder's name."""
+        return self.url.rpartition("/")[2]
+
+    @property
     def bucket(self) -> str:
         """The bucket's name, Azure's container."""
         return self.url.split("/")[2]

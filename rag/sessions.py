@@ -3,6 +3,7 @@
 They lie there and not in the knowledge base, which may be shared, read-only, or given to somebody else.
 """
 
+import itertools
 import json
 import os
 import re
@@ -135,6 +136,19 @@ def sessions() -> list[SessionRow]:
             at = turns[-1].at if turns else float(header["begun"])
             rows.append(SessionRow(path.stem, location_of(str(header["kb"])), len(turns), at))
     return sorted(rows, key=lambda row: row.at, reverse=True)
+
+
+def questions(kb: Location) -> list[str]:
+    """What was asked in all saved conversations with a knowledge base, the oldest first; nothing twice in a row."""
+    asked: list[tuple[float, str]] = []
+    for path in _folder().glob(f"*{_SUFFIX}"):
+        try:
+            header, turns, _ = _parsed(path.stem, path.read_bytes())
+        except (OSError, errors.SessionProblem):
+            continue
+        if header is not None and location_of(str(header["kb"])) == whole(kb):
+            asked += [(turn.at, turn.answer.question) for turn in turns]
+    return [question for question, _ in itertools.groupby(question for _, question in sorted(asked))]
 
 
 def delete(name: str) -> None:

@@ -7,8 +7,8 @@ in the variables of its provider's own programs, which rag/location.py reads.)
 import hashlib
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,89 +19,60 @@ from rag.location import Location, location_of
 
 APP = "lmstudio-rag"
 SECRETS = ("api_token", "service_token")
+_HIDDEN = "***"
+_HERE = Path(".rag")
+_PLACES = ("RAG_CONFIG", "RAG_STATE_DIR", "RAG_ENGINE_MODELS")  # which say where to look, and are no settings
+
+
+def _set(default: object, about: str, unit: str = "", *, least: float | None = None, by: tuple[str, ...] = ()) -> Any:
+    """A setting: its default, what it means, the unit and the least of its value; `by` are variables of other names."""
+    return field(default=default, metadata={"about": about, "unit": unit, "least": least, "by": by})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What can be set, and nothing that can be found out."""
 
-    host: str = "localhost:1234"  # `host`, `host:port` or a URL
-    api_token: str | None = None  # never printed, never in an error
-    kb: Location = Path(".rag")  # or where it lies in a bucket
-    embedding_model: str | None = None  # a key of the server's list; None: choose by type
-    chat_model: str | None = None
-    engine: bool = True  # start the embedded engine where nothing answers on this machine
-    engine_idle_s: int = 1800  # it leaves after so long without a request
-    ttl_s: int = 3600  # idle time after which a model that we loaded is unloaded; 0: at the end, -1: never
-    download: bool = False  # have the server download a model that is missing
-    chat_context: int = 0  # tokens to load the chat model with; 0: as many as its answers need
-    answer_tokens: int = 512  # room kept for the answer, reasoning included
-    temperature: float = 0.0
-    top_k: int = 6  # passages that a search returns and an answer is made from
-    rerank: str = "off"  # who judges what was found once more: llm, the chat model, or cross, the model of `reranker`
-    rerank_s: float = 20.0  # what reranking, and the rewriting of a question, may take before it is not waited for
-    reranker: str | None = None  # a cross-encoder: the folder with its model.onnx and tokenizer.json
-    agent_rounds: int = 4  # requests in which a model may search by itself
-    agent_tokens: int = 12_000  # what these may read and write together
-    agent_s: float = 60.0  # after so long it begins no other one
-    chunk_tokens: int = 200  # longest chunk, in tokens of cl100k_base
-    describe_images: bool = False  # have a model that sees describe the images in documents
-    vision_model: str | None = None  # that model; None: one that the server tells of
-    embed_batch: int = 32  # texts a request; 32 to 64 measured best on LM Studio
-    timeout_s: float = 300.0  # one request, with the loading of a model inside it
-    service_token: str | None = None  # what clients of `rag serve` must send; never printed
+    host: str = _set("localhost:1234", "the model server: host, host:port or a URL", by=("LMSTUDIO_HOST",))
+    # LM Studio's documents say LM_API_TOKEN, its Python SDK reads LMSTUDIO_API_TOKEN.
+    api_token: str | None = _set(None, "LM Studio's API token", by=("LM_API_TOKEN", "LMSTUDIO_API_TOKEN"))
+    kb: Location = _set(_HERE, "the knowledge base: a folder, or a URL of a bucket")  # noqa: RUF009  a path never changes
+    embedding_model: str | None = _set(None, "for a new knowledge base; unset: what is loaded, else what is there")
+    chat_model: str | None = _set(None, "what writes answers; unset: what is loaded, else what is there")
+    chat_context: int = _set(0, "to load the chat model with; 0: as many as answers need", "tokens", least=0)
+    download: bool = _set(False, "have the server download a model that is missing")
+    ttl_s: int = _set(3600, "until an idle model of ours is unloaded; 0: at the end, -1: never", "s", least=-1)
+    answer_tokens: int = _set(512, "room for the answer, thinking included", "tokens", least=16)
+    temperature: float = _set(0.0, "of the chat model", least=0)
+    top_k: int = _set(6, "what a search returns and an answer is made from", "passages", least=1)
+    rerank: str = _set("off", "who judges the best passages once more: llm, cross or off")
+    rerank_s: float = _set(20.0, "for judging, or for rewriting a question", "s", least=0)
+    reranker: str | None = _set(None, "a cross-encoder: a folder with model.onnx and tokenizer.json")
+    agent_rounds: int = _set(4, "in which a model may search by itself (--agent)", "requests", least=0)
+    agent_tokens: int = _set(12_000, "that these may read and write together", "tokens", least=0)
+    agent_s: float = _set(60.0, "after which it begins no other one", "s", least=0)
+    chunk_tokens: int = _set(200, "the longest chunk of a new knowledge base, by cl100k_base", "tokens", least=32)
+    describe_images: bool = _set(False, "have a model that sees describe the images in documents")
+    vision_model: str | None = _set(None, "that model; unset: one that the server tells of")
+    embed_batch: int = _set(32, "in a request; 32 to 64 measured best on LM Studio", "texts", least=1)
+    timeout_s: float = _set(300.0, "for one request, with the loading of a model inside it", "s", least=1)
+    service_token: str | None = _set(None, "what clients of `rag serve` and `rag mcp --http` must send")
+    engine: bool = _set(True, "start the embedded engine where nothing answers on this machine")
+    engine_idle_s: int = _set(1800, "without a request, after which the engine leaves", "s", least=0)
 
     def __repr__(self) -> str:
-        shown = (
-            f"{f.name}={'***' if f.name in SECRETS and getattr(self, f.name) else getattr(self, f.name)!r}"
-            for f in fields(self)
-        )
-        return f"Settings({', '.join(shown)})"
+        return f"Settings({', '.join(f'{f.name}={shown(self, f.name)!r}' for f in fields(self))})"
 
 
-# The first name that is set wins. LM Studio's documents say LM_API_TOKEN, its Python SDK reads LMSTUDIO_API_TOKEN.
+def shown(settings: Settings, name: str) -> Any:
+    """A setting's value as it may be seen: a secret that is set is three stars."""
+    value = getattr(settings, name)
+    return _HIDDEN if value and name in SECRETS else value
+
+
+# The first name that is set wins.
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
-    "host": ("LMSTUDIO_HOST",),
-    "api_token": ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN"),
-    "kb": ("RAG_KB",),
-    "embedding_model": ("RAG_EMBEDDING_MODEL",),
-    "chat_model": ("RAG_CHAT_MODEL",),
-    "engine": ("RAG_ENGINE",),
-    "engine_idle_s": ("RAG_ENGINE_IDLE_S",),
-    "ttl_s": ("RAG_TTL_S",),
-    "download": ("RAG_DOWNLOAD",),
-    "chat_context": ("RAG_CHAT_CONTEXT",),
-    "answer_tokens": ("RAG_ANSWER_TOKENS",),
-    "temperature": ("RAG_TEMPERATURE",),
-    "top_k": ("RAG_TOP_K",),
-    "rerank": ("RAG_RERANK",),
-    "rerank_s": ("RAG_RERANK_S",),
-    "reranker": ("RAG_RERANKER",),
-    "agent_rounds": ("RAG_AGENT_ROUNDS",),
-    "agent_tokens": ("RAG_AGENT_TOKENS",),
-    "agent_s": ("RAG_AGENT_S",),
-    "chunk_tokens": ("RAG_CHUNK_TOKENS",),
-    "describe_images": ("RAG_DESCRIBE_IMAGES",),
-    "vision_model": ("RAG_VISION_MODEL",),
-    "embed_batch": ("RAG_EMBED_BATCH",),
-    "timeout_s": ("RAG_TIMEOUT_S",),
-    "service_token": ("RAG_SERVICE_TOKEN",),
-}
-
-_SMALLEST = {
-    "engine_idle_s": 0,
-    "ttl_s": -1,
-    "chat_context": 0,
-    "answer_tokens": 16,
-    "temperature": 0,
-    "top_k": 1,
-    "rerank_s": 0,
-    "agent_rounds": 0,
-    "agent_tokens": 0,
-    "agent_s": 0,
-    "chunk_tokens": 32,
-    "embed_batch": 1,
-    "timeout_s": 1,
+    f.name: f.metadata["by"] or (f"RAG_{f.name.upper()}",) for f in fields(Settings)
 }
 
 
@@ -127,23 +98,53 @@ def own_folder(kb: Location, environ: Mapping[str, str] = os.environ) -> Path:
     return state_dir(environ) / "remote" / hashlib.blake2b(str(kb).encode(), digest_size=12).hexdigest()
 
 
+def for_programs(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Our variables that are set here, for a program that starts elsewhere; without secrets and the knowledge base."""
+    paths = ("RAG_CONFIG", "RAG_STATE_DIR", *ENVIRONMENT["reranker"])
+    values = [name for field, of in ENVIRONMENT.items() if field not in (*SECRETS, "kb", "reranker") for name in of]
+    found = {name: environ[name] for name in values if environ.get(name)}
+    return found | {name: str(Path(environ[name]).absolute()) for name in paths if environ.get(name)}
+
+
 def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
     """Settings from overrides, environment, config file and defaults, in this order; an override of None is not one.
 
     Raises SettingsError for an unknown name, or a value that does not fit, naming where it stands.
     """
-    settings = Settings()
+    return traced_settings(environ, **overrides)[0]
+
+
+def traced_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> tuple[Settings, dict[str, str]]:
+    """The same, and where each value comes from by the setting's name; what is not named is a default."""
+    settings, origins = Settings(), dict[str, str]()
+    for where, values in _given(environ, overrides):
+        settings = _apply(settings, values, where)
+        origins |= dict.fromkeys(values, where)
+    return settings, origins
+
+
+def _given(environ: Mapping[str, str], overrides: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What is set, and where, the weaker before the stronger."""
     path = config_path(environ)
     if path.is_file():
-        settings = _apply(settings, _read_file(path), str(path))
+        yield str(path), _read_file(path)
     elif environ.get("RAG_CONFIG"):
         raise SettingsError(f"There is no config file at {path}, which RAG_CONFIG names.")
+    known = {*_PLACES, *(variable for variables in ENVIRONMENT.values() for variable in variables)}
+    for variable in environ:
+        if variable.startswith("RAG_") and environ[variable] and variable not in known:
+            raise SettingsError(f"Unknown setting {variable} in the environment. {_nearest(variable, known)}")
     for name, variables in ENVIRONMENT.items():
-        for variable in variables:
-            if environ.get(variable):
-                settings = _apply(settings, {name: environ[variable]}, variable)
-                break
-    return _apply(settings, {name: value for name, value in overrides.items() if value is not None}, "the arguments")
+        if variable := next(filter(environ.get, variables), ""):
+            yield variable, {name: environ[variable]}
+    yield "the arguments", {name: value for name, value in overrides.items() if value is not None}
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(name, known, 1)
+    return f"Is {found[0]} meant?" if found else f"Known: {', '.join(sorted(known))}."
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -154,10 +155,9 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _apply(settings: Settings, values: Mapping[str, Any], where: str) -> Settings:
-    known = {f.name for f in fields(Settings)}
     for name, value in values.items():
-        if name not in known:
-            raise SettingsError(f"Unknown setting {name!r} in {where}. Known: {', '.join(sorted(known))}.")
+        if name not in ENVIRONMENT:
+            raise SettingsError(f"Unknown setting {name!r} in {where}. {_nearest(name, ENVIRONMENT)}")
         settings = replace(settings, **{name: _fitting(name, value, where)})
     return settings
 
@@ -184,7 +184,9 @@ def _fitting(name: str, value: Any, where: str) -> Any:
         else:
             fitted = wanted(value)
     except (ValueError, TypeError, KeyError) as exc:
-        raise SettingsError(f"{name} = {value!r} in {where} is not a {wanted.__name__}.") from exc
-    if name in _SMALLEST and fitted < _SMALLEST[name]:
-        raise SettingsError(f"{name} = {value!r} in {where} is too small; the least is {_SMALLEST[name]}.")
+        told = _HIDDEN if name in SECRETS else repr(value)
+        raise SettingsError(f"{name} = {told} in {where} is not a {wanted.__name__}.") from exc
+    least = next(f.metadata["least"] for f in fields(Settings) if f.name == name)
+    if least is not None and fitted < least:
+        raise SettingsError(f"{name} = {value!r} in {where} is too small; the least is {least}.")
     return fitted

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rag.display import one_line, printable
+from rag.display import as_text, one_line, printable
 from rag.display_html import html_frame, html_note, html_passage, html_source, html_text
 from rag.display_markdown import markdown_line, markdown_source, markdown_text
 
@@ -154,13 +154,44 @@ class Hit:
         names = ("source", "page", "headings", "start", "end", "text", "score", "similarity", "also", "box", "metadata")
         return {name: values[name] for name in names}
 
+    def __str__(self) -> str:
+        return f"{one_line(self.location)}  {self.score:.2f}\n   {one_line(self.text)}"
+
+    def to_markdown(self, number: int = 1) -> str:
+        """An item of a numbered list, with the passage below."""
+        notes = [*_notes(self.headings, None, self.also), f"score {self.score:.2f}"]
+        return markdown_source(number, self.location, notes, self.text)
+
+    _repr_pretty_ = as_text
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows that shows no HTML."""
+        return self.to_markdown()
+
     def _repr_html_(self) -> str:
         """What a notebook shows: the passage below its place."""
-        return html_frame([self._unfolding(unfolded=True)])
+        return html_frame([self.unfolding(unfolded=True)])
 
-    def _unfolding(self, *, unfolded: bool = False) -> str:
+    def unfolding(self, number: str = "", *, unfolded: bool = False) -> str:
+        """What a notebook shows: a place that unfolds to its passage."""
         notes = [*_notes(self.headings, self.box, self.also), f"score {self.score:.2f}"]
-        return html_source(self.location, "", notes, html_passage(self.text), unfolded=unfolded)
+        return html_source(f"{number}{self.location}", "", notes, html_passage(self.text), unfolded=unfolded)
+
+
+class Hits(list[Hit]):
+    """What a search found, best first: a list that shows itself."""
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{number}. {hit}" for number, hit in enumerate(self, 1)) or "nothing found"
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows that shows no HTML."""
+        return "\n".join(hit.to_markdown(number) for number, hit in enumerate(self, 1)) or "nothing found\n"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: places that unfold to their passages, the best one unfolded."""
+        shown = [hit.unfolding(f"{number}. ", unfolded=number == 1) for number, hit in enumerate(self, 1)]
+        return html_frame(shown or [html_note("nothing found")])
 
 
 STALE = "stale: its file changed or is gone"
@@ -346,6 +377,8 @@ class Answer:
             lines += [f"[{c.n}] {c.location} ({c.standing}): “{c.quote}”" for c in self.citations]
         return printable("\n".join(lines))
 
+    _repr_pretty_ = as_text
+
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""
         return self.to_markdown()
@@ -354,7 +387,7 @@ class Answer:
         """What a notebook shows: the answer, and its sources, which unfold to the quote in its surroundings."""
         parts = [html_text(self.text), *(html_note(told) for told in (self.notice, self.reason) if told)]
         if self.abstained and self.hits:
-            parts += [html_note("Nearest passages:"), *(hit._unfolding() for hit in self.hits)]
+            parts += [html_note("Nearest passages:"), *(hit.unfolding() for hit in self.hits)]
         parts += [citation.unfolding(self.hits) for citation in self.citations]
         return html_frame(parts)
 

@@ -21,7 +21,7 @@ from lmstudio_server import CHAT, EMBED, FakeLMStudio, chunk_of, lm_studio
 from ingest import ingest
 from rag.cli.app import main
 from rag.knowledge_base import KnowledgeBase
-from rag.sessions import Session
+from rag.sessions import Session, questions
 from rag.settings import state_dir
 
 TORQUE, COVER = "What torque do the mast clamp bolts need?", "And what does the steel cover cost?"
@@ -215,6 +215,33 @@ def test_a_conversation_at_a_terminal(kb: Path, server: FakeLMStudio, environmen
         go_on.set()
     (kept,) = Session("typed", kb).turns()[0]
     assert kept.answer.text == "The mast clamp bolts need 9 Nm. [1] And…"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_several_lines_are_one_question_and_come_back_in_the_next_session(
+    kb: Path, server: FakeLMStudio, environment: dict[str, str]
+) -> None:
+    say_both(server)
+    with Terminal(["chat", "--kb", str(kb), "--session", "lines", "--no-rewrite"], environment) as terminal:
+        terminal.until(PROMPT)
+        terminal.type("What torque do the mast \\\n")
+        terminal.until("… ")
+        terminal.type("clamp bolts need?\n")
+        terminal.until("“The mast clamp bolts need 9 Nm.”")
+        terminal.until(PROMPT)
+        terminal.type("\x1b[200~And what does\nthe steel cover cost?\x1b[201~\n")
+        terminal.until("“The steel cover costs 3.50 EUR.”")
+        terminal.until(PROMPT)
+        terminal.type("\x04")
+        assert terminal.ended() == 0
+    asked = ["What torque do the mast \nclamp bolts need?", "And what does\nthe steel cover cost?"]
+    assert [turn.answer.question for turn in Session("lines", kb).turns()[0]] == asked
+    assert questions(kb) == asked
+    assert questions(kb.parent / "other.kb") == []
+    with Terminal(["chat", "--kb", str(kb)], environment) as terminal:
+        terminal.until(PROMPT)
+        terminal.type("\x1b[A\x1b[A")
+        terminal.until("What torque do the mast  clamp bolts need?")
 
 
 PROMPT = "\n> "  # at the beginning of a line: a heading's path has a sign like it

@@ -279,33 +279,6 @@ def test_doctor_says_what_is_well_and_what_is_not(
     assert "lms server start" in ill.stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(
-            "rag",
-            "rag eval",
-            "rag eval make",
-            "rag ask",
-            "rag search",
-            "rag status",
-            "rag ls",
-            "rag rm",
-            "rag doctor",
-            "rag demo",
-            "ingest",
-        ),
-        *("rag models", "rag models ls", "rag models ps", "rag models load", "rag models unload", "rag models get"),
-        *("rag engine", "rag engine start", "rag engine stop", "rag engine status", "rag engine logs"),
-        *("rag engine tokens", "rag engine tokens create", "rag engine tokens list", "rag engine tokens revoke"),
-    ],
-)
-def test_every_command_has_help_with_an_example(command_environment: dict[str, str], command: str) -> None:
-    shown = run(command_environment, *command.split(), "--help")
-    assert shown.returncode == 0
-    assert "Example:" in shown.stdout or "Commands:" in shown.stdout
-
-
 def test_the_demo_answers_with_exact_quotes(command_environment: dict[str, str], tmp_path: Path) -> None:
     done = run(command_environment, "rag", "demo", "--kb", tmp_path / "demo.kb", "--json")
     assert done.returncode == 0, done.stderr

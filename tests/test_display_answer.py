@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rag.display import printable
-from rag.display_answer import file_uri, print_answer, print_hits
+from rag.display import print_table, printable
+from rag.display_answer import file_uri, link_to, print_answer, print_hits
 from rag.knowledge_base import KnowledgeBase
 from rag.types import Answer, Citation, CitationStatus, Hit, Place, also_in
 
@@ -99,6 +99,19 @@ def test_on_a_terminal_a_source_is_a_link_to_its_file_and_page(pdf: Path) -> Non
     assert uri.endswith("/https%3A%3Fa%23b%3B%1B%5D8%3B%3Bevil%07%20%C3%BC.pdf#page=3")
     assert STYLE.sub("", words) == f"docs/{printable(pdf.name)} p. 3"
     assert "\x1b[32m" in shown
+
+
+def test_a_table_links_its_first_cells_and_a_hostile_name_stays_within(pdf: Path) -> None:
+    out = Terminal()
+    drawn = console(out)
+    rows = [(f"docs/{pdf.name}", 1), ("gone.md", 2)]
+    print_table(drawn, ("source", "n"), rows, link=lambda source: link_to(drawn, source, None, {rows[0][0]: pdf}.get))
+    [(uri, words)] = LINK.findall(out.getvalue())
+    assert uri == file_uri(pdf, None)
+    assert STYLE.sub("", words) == f"docs/{printable(pdf.name)}"
+    assert "\x07" not in out.getvalue()
+    piped_out = io.StringIO()
+    assert link_to(console(piped_out), rows[0][0], None, lambda source: pdf) is None
 
 
 def test_no_color_takes_the_colours_and_leaves_links_and_statuses(pdf: Path) -> None:

@@ -258,8 +258,8 @@ def test_a_terminal_sees_a_bar_and_nothing_hostile(
 
 
 def test_the_time_that_is_left_is_said_in_words() -> None:
-    assert show.words(Progress(0, 10, 0, 0, 0, 0.0, None)) == "0/10 files, 0 chunks"
-    assert show.words(Progress(5, 10, 5, 50, 900, 12.3, 42.4)).endswith("12 tokens/s, 0:42 left")
+    assert str(Progress(0, 10, 0, 0, 0, 0.0, None)) == "0/10 files, 0 chunks"
+    assert str(Progress(5, 10, 5, 50, 900, 12.3, 42.4)).endswith("12 tokens/s, 0:42 left")
 
 
 def test_help_names_every_source() -> None:

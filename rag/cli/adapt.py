@@ -1,17 +1,18 @@
 """`rag adapt`: learn from one's own questions how they differ from the passages that answer them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowledge_base, notify, print_json
+from rag.cli.common import console, knowledge_base, notify, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rag.evaluation.adapting import Figures, Lesson, Trial
+    from rag.evaluation.adapting import Lesson, Trial
     from rag.evaluation.datasets import Question
     from rag.knowledge_base import KnowledgeBase
 
@@ -21,11 +22,11 @@ def adapt(
         Path | None,
         typer.Argument(help="Questions, JSONL of question, source and quote.", show_default=False),
     ] = None,
-    kb: KbOption = None,
+    kb: flags.Kb = None,
     force: Annotated[bool, typer.Option("--force", help="Keep it even if it does not pay.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Go back to the model's own question vectors.")] = False,
-    download: DownloadOption = None,
-    json: JsonOption = False,
+    download: flags.Download = None,
+    json: flags.Json = False,
 ) -> None:
     """Learn from own questions to find what they ask for: a rotation of question vectors, kept only if it pays.
 
@@ -97,16 +98,4 @@ def _tried(base: "KnowledgeBase", questions: "Sequence[Question]") -> "tuple[lis
 def _print(tried: "Trial") -> None:
     from rag.display import print_table
 
-    print_table(
-        console(),
-        (f"{tried.questions} questions", "MRR before", "after", "gain (95 %)", "in the first 5 before", "after"),
-        (_row(name, figures) for name, figures in (("hybrid", tried.hybrid), ("vector", tried.vector))),
-    )
-
-
-def _row(name: str, figures: "Figures") -> "Sequence[object]":
-    values: dict[str, Any] = figures.to_dict()
-    low, high = values["gain_interval"]
-    before_and_after = [f"{values['mrr'][side]:.3f}" for side in ("before", "after")]
-    found = [f"{values['found_in_5'][side]:.3f}" for side in ("before", "after")]
-    return (name, *before_and_after, f"{values['gain']:+.3f} ({low:+.3f} to {high:+.3f})", *found)
+    print_table(console(), tried.columns, tried.table())

@@ -1,12 +1,11 @@
 """The `rag` command: joins everything, decides nothing."""
 
-import sys
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+import rag.cli.config as config
 import rag.cli.documents as documents
 import rag.cli.engine as engine
 import rag.cli.models as models
@@ -14,10 +13,12 @@ import rag.cli.questions as questions
 import rag.cli.versions as versions
 from rag.cli.adapt import adapt
 from rag.cli.chat import chat
-from rag.cli.common import EXIT_CODES, JsonOption, KbOption, console, new_app, print_json, run
+from rag.cli.common import EXIT_CODES, new_app, run
 from rag.cli.demo import demo
+from rag.cli.doctor import doctor
 from rag.cli.eval_make import make
 from rag.cli.evaluate import evaluate
+from rag.cli.mcp import mcp
 from rag.cli.rebuild import rebuild
 from rag.cli.serve import serve
 from rag.cli.summarize import summarize
@@ -34,7 +35,8 @@ class Commands(TyperGroup):
 
 
 app = new_app(
-    "Ask your own documents on your own machine, with citations that have been checked.",
+    "Ask your own documents on your own machine, with citations that have been checked.\n\n"
+    'Example: rag ask "How long is the warranty?" --kb notes.kb',
     no_args_is_help=True,
     epilog=EXIT_CODES,
     cls=Commands,
@@ -45,38 +47,11 @@ for command_of_versions in (versions.versions, versions.tag, versions.restore):
     app.command()(command_of_versions)
 app.add_typer(models.app, name="models")
 app.add_typer(engine.app, name="engine")
-
-
-@app.command()
-def doctor(kb: KbOption = None, json: JsonOption = False) -> None:
-    """Check the installation, the server, its models and the knowledge base; say what to do about what is wrong.
-
-    Example: rag doctor
-    """
-    from rag.display import print_table
-    from rag.doctor import Severity, examine, settings_check
-
-    first, settings = settings_check()
-    checks = [first]
-    if settings is not None:
-        from dataclasses import replace
-
-        from rag.location import location_of
-
-        checks += examine(replace(settings, kb=location_of(kb)) if kb else settings)
-    if json:
-        for check in checks:
-            print_json(asdict(check))
-    else:
-        print_table(
-            console(), ("check", "", "", "remedy"), ((c.name, c.severity.value, c.message, c.remedy) for c in checks)
-        )
-    if any(check.severity is Severity.ERROR for check in checks):
-        sys.exit(1)
-
-
+app.add_typer(config.app, name="config")
+app.command()(doctor)
 app.command()(demo)
 app.command()(serve)
+app.command()(mcp)
 app.command("eval")(evaluate)
 app.command(epilog=EXIT_CODES)(rebuild)
 app.command("eval make")(make)

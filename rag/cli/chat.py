@@ -5,27 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import rag.cli.complete as complete
+import rag.cli.flags as flags
 from rag.cli.chat_commands import COMMANDS, Chat, print_sessions
-from rag.cli.common import (
-    AtOption,
-    DownloadOption,
-    JsonOption,
-    KbOption,
-    PathOption,
-    TtlOption,
-    WhereOption,
-    knowledge_base,
-    notify,
-    print_json,
-)
-from rag.cli.questions import (
-    ChatModelOption,
-    DiversityOption,
-    ExpandOption,
-    LimitOption,
-    RerankOption,
-    StrictOption,
-)
+from rag.cli.common import knowledge_base, notify, print_json
+from rag.cli.keyboard import typed, unseen
 from rag.errors import RagError
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
@@ -38,28 +22,40 @@ if TYPE_CHECKING:
 def chat(
     session: Annotated[
         str | None,
-        typer.Option("--session", help="Save the conversation under this name, or go on with it.", show_default=False),
+        typer.Option(
+            "--session",
+            help="Save the conversation under this name, or go on with it.",
+            show_default=False,
+            autocompletion=complete.session_names,
+        ),
     ] = None,
-    kb: KbOption = None,
-    at: AtOption = None,
-    limit: LimitOption = None,
-    where: WhereOption = None,
-    path: PathOption = None,
-    diversity: DiversityOption = None,
-    rerank: RerankOption = None,
-    expand: ExpandOption = None,
-    strict: StrictOption = False,
+    kb: flags.Kb = None,
+    at: flags.At = None,
+    limit: flags.Limit = None,
+    where: flags.Where = None,
+    path: flags.Paths = None,
+    diversity: flags.Diversity = None,
+    rerank: flags.Rerank = None,
+    expand: flags.Expand = None,
+    strict: flags.Strict = False,
     rewrite: Annotated[
         bool, typer.Option(help="Have the chat model write a follow-up so that it stands by itself.")
     ] = True,
-    model: ChatModelOption = None,
-    ttl: TtlOption = None,
-    download: DownloadOption = None,
+    model: flags.ChatModel = None,
+    ttl: flags.Ttl = None,
+    download: flags.Download = None,
     listed: Annotated[bool, typer.Option("--list", help="List the saved conversations, and end.")] = False,
     delete: Annotated[
-        str | None, typer.Option("--delete", metavar="NAME", help="Delete a saved conversation.", show_default=False)
+        str | None,
+        typer.Option(
+            "--delete",
+            metavar="NAME",
+            help="Delete a saved conversation.",
+            show_default=False,
+            autocompletion=complete.session_names,
+        ),
     ] = None,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Ask questions that follow one another, from the documents; /help says what else can be typed.
 
@@ -100,7 +96,8 @@ def _talk(chat: Chat) -> None:
         try:
             if not interactive and not chat.json and line.strip():
                 print(f"> {printable(line.strip())}")
-            answer = _said(chat, line.strip())
+            with unseen():
+                answer = _said(chat, line.strip())
         except RagError as exc:
             if not interactive:
                 raise
@@ -127,23 +124,11 @@ def _said(chat: Chat, line: str) -> Answer | None:
 
 
 def _typed(chat: Chat) -> "Iterator[str]":
-    """The lines that a person types, with line editing and the earlier questions where Python has readline."""
-    try:
-        import readline
-    except ImportError:  # Windows' terminal edits lines itself
-        pass
-    else:
-        names = [f"/{name}" for name in COMMANDS]
-        readline.set_completer(lambda text, n: [*(name for name in names if name.startswith(text)), None][n])
-        readline.set_completer_delims(" ")
-        readline.parse_and_bind("tab: complete")
-        for turn in chat.conversation.turns:
-            readline.add_history(turn.answer.question)
-    while True:
-        try:
-            yield input("> ")
-        except EOFError:
-            print()
-            return
-        except KeyboardInterrupt:
-            print()  # the line is thrown away, as a shell does
+    """The lines that a person types; the arrow keys bring back the questions of all sessions with this knowledge base.
+
+    Nothing else is kept of what was typed: a conversation without a name leaves no trace.
+    """
+    from rag.sessions import questions
+
+    earlier = questions(chat.base.path)
+    return typed("> ", [f"/{name}" for name in COMMANDS], earlier)

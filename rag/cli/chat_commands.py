@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.cli.common import console, print_json
-from rag.cli.questions import answered, print_streamed
+from rag.cli.common import busy, console, print_json
 from rag.errors import SourceNotFound, UsageProblem
 from rag.search.options import SearchKeywords
 from rag.types import Answer, Citation
@@ -41,6 +40,8 @@ class Chat:
 
     def print(self, events: "Generator[Event, None, None]") -> Answer:
         """Print an answer, on a terminal as it comes."""
+        from rag.display_live import answered, print_streamed
+
         if not self.json:
             return print_streamed(events, self.base.file_of)
         answer = answered(events)
@@ -78,12 +79,14 @@ class Command:
 
 
 def _help(chat: Chat, argument: str) -> None:
+    from rag.display import print_table
+
     rows = {f"/{name} {command.argument}".rstrip(): command.help for name, command in COMMANDS.items()}
     if chat.json:
         print_json(rows)
         return
-    for usage, text in rows.items():
-        print(f"{usage:<16} {text}")
+    print_table(console(), ("type", "for"), rows.items())
+    print("\nA \\ at a line's end goes on in the next; the arrow keys bring back earlier questions.")
     print("Ctrl-C stops an answer, Ctrl-D ends the conversation.")
 
 
@@ -133,7 +136,8 @@ def _unfold(chat: Chat, citation: Citation) -> None:
 def _search(chat: Chat, argument: str) -> None:
     from rag.display_answer import print_hits
 
-    hits = chat.base.search(argument, **chat.how)
+    with busy("Searching"):
+        hits = chat.base.search(argument, **chat.how)
     if chat.json:
         print_json({"hits": [hit.to_dict() for hit in hits]})
     elif hits:

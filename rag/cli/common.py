@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,52 +14,6 @@ if TYPE_CHECKING:
     from rag.knowledge_base import KnowledgeBase
     from rag.lmstudio.client import LMStudio
     from rag.settings import Settings
-
-KbOption = Annotated[
-    str | None,
-    typer.Option(
-        "--kb",
-        metavar="PLACE",
-        help="The knowledge base: a folder, or s3://, gs:// or az://BUCKET/PATH. Default: $RAG_KB, else ./.rag.",
-        show_default=False,
-    ),
-]
-AtOption = Annotated[
-    str | None,
-    typer.Option("--at", help="An older version: a number or a tag of `rag versions`.", show_default=False),
-]
-TtlOption = Annotated[
-    int | None,
-    typer.Option(
-        "--ttl",
-        min=-1,
-        help="Unload models that this loads after so many idle seconds; 0: at the end, -1: never (default: 3600).",
-        show_default=False,
-    ),
-]
-DownloadOption = Annotated[
-    bool | None,
-    typer.Option("--download", help="Have the server download a model that is missing.", show_default=False),
-]
-WhereOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where",
-        help="Only documents that fulfil this, such as 'format = pdf and indexed > 2026-01-01' or "
-        "'headings contains \"Safety\"'; may be given several times.",
-        show_default=False,
-    ),
-]
-PathOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--path",
-        help="Only documents on this path, such as 'reports/**/*.pdf'; '!drafts/*' leaves some out; "
-        "may be given several times.",
-        show_default=False,
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 something failed, 2 wrong use, 3 the model server, 4 the knowledge base, "
@@ -117,6 +72,16 @@ def server() -> "LMStudio":
     from rag.lmstudio.client import LMStudio
 
     return LMStudio(settings=settings(), notify=notify)
+
+
+@contextmanager
+def busy(doing: str) -> Iterator[None]:
+    """Say what goes on while it does, on a terminal alone; print nothing to stdout meanwhile, for it would go there."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with console(stderr=True).status(f"{doing} …"):
+        yield
 
 
 def console(stderr: bool = False) -> Any:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import JsonOption, console, notify, print_json, server, settings
+import rag.cli.flags as flags
+from rag.cli.common import console, notify, print_json, server, settings
 from rag.errors import SourceNotFound
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def demo(
     kb: Annotated[
         Path | None, typer.Option("--kb", help="Default: a folder in the user's cache.", show_default=False)
     ] = None,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Ingest the sample documents and ask three questions, one of which they do not answer.
 
@@ -54,7 +55,7 @@ def demo(
 
 
 def _asked(base: "KnowledgeBase", question: str, json: bool) -> "Answer":
-    from rag.cli.questions import print_streamed
+    from rag.display_live import print_streamed
 
     if json:
         return base.ask(question)

@@ -1,22 +1,14 @@
 """`rag status`, `rag ls` and `rag rm`."""
 
-import datetime
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import (
-    AtOption,
-    JsonOption,
-    KbOption,
-    PathOption,
-    WhereOption,
-    console,
-    knowledge_base,
-    notify,
-    print_json,
-)
+import rag.cli.complete as complete
+import rag.cli.flags as flags
+from rag.cli.common import busy, console, knowledge_base, notify, print_json
 from rag.search.where import all_of
 
 if TYPE_CHECKING:
@@ -25,7 +17,7 @@ if TYPE_CHECKING:
     from rag.store.upkeep import Coverage
 
 
-def status(kb: KbOption = None, at: AtOption = None, json: JsonOption = False) -> None:
+def status(kb: flags.Kb = None, at: flags.At = None, json: flags.Json = False) -> None:
     """Show what the knowledge base holds and how its index stands.
 
     Example: rag status --kb notes.kb
@@ -71,53 +63,38 @@ def _covered(cover: "Coverage") -> str:
 
 
 def ls(
-    kb: KbOption = None,
-    at: AtOption = None,
+    kb: flags.Kb = None,
+    at: flags.At = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only documents that could not be read, with the reason.")
     ] = False,
-    where: WhereOption = None,
-    path: PathOption = None,
-    json: JsonOption = False,
+    where: flags.Where = None,
+    path: flags.Paths = None,
+    json: flags.Json = False,
 ) -> None:
     """List the documents.
 
     Example: rag ls --where 'format = pdf and modified > 2026-01-01'
     """
-    from rag.display import human_bytes, print_table
+    from rag.display import print_table
+    from rag.display_answer import link_to
 
     with knowledge_base(kb, at) as base:
-        rows = [
-            row
-            for row in base.documents(where=all_of(where or ()), paths=path or ())
-            if not failed or row.status == "failed"
-        ]
+        everything = base.documents(where=all_of(where or ()), paths=path or ())
+        rows = [row for row in everything if not failed or row.status == "failed"]
     if json:
         for row in rows:
             print_json(asdict(row))
-    elif failed:
-        print_table(
-            console(), ("source", "reason", "searchable"), ((row.source, row.error, _held(row)) for row in rows)
-        )
-        if rows:
-            notify("The next `ingest` of their folders tries them again.")
+        return
+    out = console()
+    link = partial(link_to, out, page=None, file_of=base.file_of)
+    if failed:
+        broken = ((row.source, row.error, _held(row)) for row in rows)
+        print_table(out, ("source", "reason", "searchable"), broken, link=link)
     else:
-        print_table(
-            console(),
-            ("source", "chunks", "size", "indexed", "status"),
-            (
-                (
-                    row.source,
-                    row.chunks,
-                    human_bytes(row.size),
-                    datetime.datetime.fromtimestamp(row.indexed_at)
-                    .astimezone()
-                    .isoformat(sep=" ", timespec="minutes")[:16],
-                    f"failed: {row.error}" if row.status == "failed" else row.status,
-                )
-                for row in rows
-            ),
-        )
+        print_table(out, everything.columns, map(everything.cells, rows), link=link)
+    if failed and rows:
+        notify("The next `ingest` of their folders tries them again.")
 
 
 def _held(row: "DocumentRow") -> str:
@@ -125,15 +102,18 @@ def _held(row: "DocumentRow") -> str:
 
 
 def rm(
-    source: Annotated[str, typer.Argument(help="A document as `rag ls` names it, or a folder of them.")],
-    kb: KbOption = None,
-    json: JsonOption = False,
+    source: Annotated[
+        str,
+        typer.Argument(help="A document as `rag ls` names it, or a folder of them.", autocompletion=complete.sources),
+    ],
+    kb: flags.Kb = None,
+    json: flags.Json = False,
 ) -> None:
     """Remove a document, or all below a folder, from the knowledge base. Files are not touched.
 
     Example: rag rm docs/old
     """
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb) as base, busy("Removing"):
         removed = base.remove(source)
     if json:
         print_json({"removed": removed})

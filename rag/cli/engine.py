@@ -6,15 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import JsonOption, new_app, notify, print_json, settings
-from rag.engine.fault_list import fault_help
+import rag.cli.complete as complete
+import rag.cli.flags as flags
+from rag.cli.common import busy, new_app, notify, print_json, settings
+from rag.engine.fault_list import FAULT_KINDS, fault_help
 
 if TYPE_CHECKING:
     from rag.engine.launch import EngineStatus
     from rag.engine.token_store import Token, TokenStore
 
-app = new_app("Start, stop and watch the embedded engine, which serves LM Studio's API.", no_args_is_help=True)
-tokens = new_app("Make, list and revoke the tokens that an engine started with --auth demands.", no_args_is_help=True)
+app = new_app(
+    "Start, stop and watch the embedded engine, which serves LM Studio's API.\n\nExample: rag engine start",
+    no_args_is_help=True,
+)
+tokens = new_app(
+    "Make, list and revoke the tokens that an engine started with --auth demands.\n\nExample: rag engine tokens list",
+    no_args_is_help=True,
+)
 app.add_typer(tokens, name="tokens")
 
 PortOption = Annotated[
@@ -47,9 +55,13 @@ def start(
     max_body_mb: Annotated[float, typer.Option(min=0, help="The largest request body, in MB.")] = 64,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[=VALUE]", help="Show a fault, to try a client on it; may be repeated."),
+        typer.Option(
+            metavar="NAME[=VALUE]",
+            help="Show a fault, to try a client on it; may be repeated.",
+            autocompletion=complete.one_of(*(kind.name for kind in FAULT_KINDS)),
+        ),
     ] = None,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Start the engine in the background, unless it runs.
 
@@ -59,20 +71,21 @@ def start(
     from rag.engine.launch import start as start_engine
 
     configured = settings()
-    started = start_engine(
-        host,
-        port or _port(),
-        idle_seconds=configured.engine_idle_s if idle_seconds is None else idle_seconds,
-        models=models.resolve() if models else None,
-        jit=not no_jit,
-        auto_evict=not no_auto_evict,
-        jit_ttl_seconds=jit_ttl,
-        guardrail=not no_guardrail,
-        auth=auth,
-        cors=cors,
-        most_body_megabytes=max_body_mb,
-        faults=fault or (),
-    )
+    with busy("Starting the engine"):
+        started = start_engine(
+            host,
+            port or _port(),
+            idle_seconds=configured.engine_idle_s if idle_seconds is None else idle_seconds,
+            models=models.resolve() if models else None,
+            jit=not no_jit,
+            auto_evict=not no_auto_evict,
+            jit_ttl_seconds=jit_ttl,
+            guardrail=not no_guardrail,
+            auth=auth,
+            cors=cors,
+            most_body_megabytes=max_body_mb,
+            faults=fault or (),
+        )
     _tell(started, json)
     if warning := exposure(host, auth):
         notify(f"warning: {warning}")
@@ -81,7 +94,7 @@ def start(
 
 
 @app.command()
-def status(port: PortOption = None, json: JsonOption = False) -> None:
+def status(port: PortOption = None, json: flags.Json = False) -> None:
     """Say whether the engine runs. Exit code 0 if it does, 1 if not.
 
     Example: rag engine status --json
@@ -95,7 +108,7 @@ def status(port: PortOption = None, json: JsonOption = False) -> None:
 
 
 @app.command()
-def stop(port: PortOption = None, json: JsonOption = False) -> None:
+def stop(port: PortOption = None, json: flags.Json = False) -> None:
     """Stop the engine; its models leave memory with it.
 
     Example: rag engine stop
@@ -103,7 +116,8 @@ def stop(port: PortOption = None, json: JsonOption = False) -> None:
     from rag.engine.launch import stop as stop_engine
 
     chosen = port or _port()
-    stopped = stop_engine("127.0.0.1", chosen)
+    with busy("Stopping the engine"):
+        stopped = stop_engine("127.0.0.1", chosen)
     if json:
         print_json({"stopped": stopped, "port": chosen})
     else:
@@ -115,7 +129,7 @@ def logs(
     port: PortOption = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines.")] = 100,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Print the engine's log; with --json each line as {"line": …}.
 
@@ -138,7 +152,7 @@ def create_token(
         list[str] | None,
         typer.Option(metavar="PERMISSION", help="mcp-json or per-request-mcp: tools over MCP; may be repeated."),
     ] = None,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Make a token and show it, this once. Running engines accept it at once.
 
@@ -157,7 +171,7 @@ def create_token(
 
 
 @tokens.command("list")
-def list_tokens(json: JsonOption = False) -> None:
+def list_tokens(json: flags.Json = False) -> None:
     """List the tokens: their ids and names, never the tokens themselves.
 
     Example: rag engine tokens list
@@ -186,7 +200,7 @@ def list_tokens(json: JsonOption = False) -> None:
 @tokens.command("revoke")
 def revoke_token(
     token: Annotated[str, typer.Argument(help="Its id or its name, as `rag engine tokens list` shows them.")],
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Revoke a token. Running engines refuse it at once.
 

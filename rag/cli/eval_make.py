@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import DownloadOption, JsonOption, KbOption, TtlOption, console, knowledge_base, notify, print_json
-from rag.cli.questions import ChatModelOption
+from rag.cli.common import console, knowledge_base, notify, print_json
 
 if TYPE_CHECKING:
     from rag.evaluation.question_maker import Tried
@@ -23,11 +23,11 @@ def make(
         "questions.jsonl"
     ),
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many questions the file is to have.")] = 50,
-    kb: KbOption = None,
-    model: ChatModelOption = None,
-    ttl: TtlOption = None,
-    download: DownloadOption = None,
-    json: JsonOption = False,
+    kb: flags.Kb = None,
+    model: flags.ChatModel = None,
+    ttl: flags.Ttl = None,
+    download: flags.Download = None,
+    json: flags.Json = False,
 ) -> None:
     """Make questions about the documents with the chat model, each with the sentence that answers it.
 

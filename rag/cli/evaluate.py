@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import DownloadOption, JsonOption, KbOption, console, knowledge_base, notify, print_json
+from rag.cli.common import console, knowledge_base, notify, print_json
 from rag.cli.eval_answers import AnswerOptions, evaluate_answers
 from rag.cli.eval_runs import earlier, set_base, tracked, worse_than
 
 if TYPE_CHECKING:
     from rag.evaluation.datasets import Query
-    from rag.evaluation.retrieval import Difference, WayScores
+    from rag.evaluation.report import Evaluation
     from rag.knowledge_base import KnowledgeBase
     from rag.search.options import SearchKeywords
 
@@ -31,7 +32,7 @@ def evaluate(
             show_default=False,
         ),
     ],
-    kb: KbOption = None,
+    kb: flags.Kb = None,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Compare with the other fast ways of searching.")
     ] = False,
@@ -72,8 +73,8 @@ def evaluate(
     gate: Annotated[
         float, typer.Option(min=0, help="Exit code 1 if a figure is lower than the baseline's by more than this.")
     ] = 0.01,
-    download: DownloadOption = None,
-    json: JsonOption = False,
+    download: flags.Download = None,
+    json: flags.Json = False,
 ) -> None:
     """Measure retrieval on questions with known answers: nDCG, recall, MRR, and recall, precision, IoU of gold spans.
 
@@ -87,7 +88,7 @@ def evaluate(
 
     Example: rag eval questions.jsonl --kb notes.kb --ablation
 
-    Example: rag eval questions.jsonl --kb notes.kb --answers --off-topic other.jsonl --fit
+    Example: rag eval questions.jsonl --answers --off-topic other.jsonl --fit
     """
     if answers:
         if ablation or with_ or html:
@@ -98,7 +99,8 @@ def evaluate(
         return
     if off_topic or fresh or fit:
         raise errors.UsageProblem("--off-topic, --fresh and --fit go with --answers.")
-    from rag.evaluation.retrieval import DEFAULT, WAYS, differences, way_scores
+    from rag.evaluation.report import Evaluation
+    from rag.evaluation.retrieval import DEFAULT, WAYS, way_scores
 
     ways = (WAYS if ablation else {DEFAULT: WAYS[DEFAULT]}) | dict(map(_way, with_ or ()))
     before = earlier(baseline, SHOWN) if baseline else {}
@@ -117,19 +119,15 @@ def evaluate(
             )
             for name, how in ways.items()
         }
-        figures = {**subject.to_dict(), **scores[DEFAULT].to_dict()}
-    against = {name: differences(score, scores[DEFAULT]) for name, score in scores.items() if name != DEFAULT}
-    if against:
-        figures["ablation"] = {name: score.to_dict() for name, score in scores.items()}
-        for name, found in against.items():
-            shown = {measure: [round(d.mean, 6), round(d.low, 6), round(d.high, 6)] for measure, d in found.items()}
-            figures["ablation"][name]["difference"] = shown
+        about = f"Embedding model {base.store.identity.embedding_model}."
+        found = Evaluation(str(subject), about, scores)
+        figures = {**subject.to_dict(), **found.to_dict()}
     if html:
-        _write_page(html, subject, scores, against)
+        _write_page(html, found)
     if json:
         print_json(figures)
     else:
-        _print(subject, scores, against)
+        _print(subject, found)
     worse = worse_than(figures, before, gate)
     for line in worse:
         notify(line)
@@ -228,42 +226,20 @@ def _way(text: str) -> "tuple[str, SearchKeywords]":
     return text, cast("SearchKeywords", how)
 
 
-def _print(subject: Subject, scores: "dict[str, WayScores]", against: "dict[str, dict[str, Difference]]") -> None:
+def _print(subject: Subject, found: "Evaluation") -> None:
     """A row for each measure, a column for each way of searching."""
     from rag.display import print_table
 
-    rows = [
-        (name, *(_shown(score, name, against.get(way)) for way, score in scores.items()))
-        for name in SHOWN
-        if name in next(iter(scores.values())).means
-    ]
-    rows.append(("seconds a search", *(f"{score.seconds:.3f}" for score in scores.values())))
-    if any(score.chat_requests for score in scores.values()):
-        rows.append(("chat requests a search", *(f"{score.chat_requests:.1f}" for score in scores.values())))
     out = console()
     notify(f"{subject}; by {'passages' if subject.names is None else 'documents'}, with 95 % intervals.")
-    print_table(out, ("measure", *scores), rows, header_when_piped=True)
-    if against and out.is_terminal:
+    print_table(out, found.columns, found.table(), header_when_piped=True)
+    if len(found.scores) > 1 and out.is_terminal:
         notify("+ or -: better or worse than the default, question by question, beyond chance.")
 
 
-def _shown(score: "WayScores", name: str, against: "dict[str, Difference] | None") -> str:
-    low, high = score.intervals[name]
-    return f"{score.means[name]:.3f} ({low:.2f}-{high:.2f}){against[name].sign if against else ''}"
-
-
-def _write_page(
-    path: Path,
-    subject: Subject,
-    scores: "dict[str, WayScores]",
-    against: "dict[str, dict[str, Difference]]",
-) -> None:
-    from rag.evaluation.page import page
-
-    status = subject.base.store.identity
-    text = page(str(subject), f"Embedding model {status.embedding_model}.", scores, against)
+def _write_page(path: Path, found: "Evaluation") -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(found.to_html(), encoding="utf-8")
     except OSError as exc:
         raise errors.UsageProblem(f"The report {path} cannot be written ({exc.strerror}).") from exc
     notify(f"The report is in {path}.")

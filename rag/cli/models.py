@@ -5,48 +5,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.cli.common import JsonOption, console, new_app, print_json, server
+import rag.cli.complete as complete
+import rag.cli.flags as flags
+from rag.cli.common import busy, console, new_app, print_json, server
 
 if TYPE_CHECKING:
     from rag.lmstudio.client import LMStudio, Running
 
-app = new_app("List, load, unload and download models of the server.", no_args_is_help=True)
+app = new_app("List, load, unload and download models of the server.\n\nExample: rag models ps", no_args_is_help=True)
 
-KeyArgument = Annotated[str, typer.Argument(help="A model's key, as `rag models ls` names it.")]
+KeyArgument = Annotated[
+    str, typer.Argument(help="A model's key, as `rag models ls` names it.", autocompletion=complete.models)
+]
 
 
 @app.command()
-def ls(json: JsonOption = False) -> None:
+def ls(json: flags.Json = False) -> None:
     """List the models that the server has on disk.
 
     Example: rag models ls
     """
-    from rag.display import human_bytes, print_table
+    from rag.display import print_table
 
     with server() as lm:
         models = lm.models()
     if json:
         print_json({"models": [asdict(model) for model in models]})
         return
-    print_table(
-        console(),
-        ("model", "type", "size", "quantisation", "longest context", "loaded"),
-        (
-            (
-                m.key,
-                m.type,
-                human_bytes(m.size_bytes),
-                m.quantization or "-",
-                m.max_context_length or "-",
-                "yes" if m.instances else "",
-            )
-            for m in models
-        ),
-    )
+    print_table(console(), models.columns, models.table())
 
 
 @app.command()
-def ps(json: JsonOption = False) -> None:
+def ps(json: flags.Json = False) -> None:
     """List the models that are loaded, with who loaded them and when they are unloaded if nobody uses them.
 
     Example: rag models ps --json
@@ -54,27 +44,15 @@ def ps(json: JsonOption = False) -> None:
     from rag.display import print_table
 
     with server() as lm:
-        rows = [_row(running) for running in lm.loaded()]
+        loaded = lm.loaded()
     if json:
-        print_json({"loaded": rows})
+        print_json({"loaded": [_row(running) for running in loaded]})
         return
-    print_table(
-        console(),
-        ("model", "instance", "type", "context", "unloaded in", "loaded by"),
-        (
-            (
-                *(row[name] for name in ("model", "instance", "type", "context_length")),
-                f"{row['remaining_s']} s" if row["remaining_s"] is not None else "-",
-                row["owner"] or "others",
-            )
-            for row in rows
-        ),
-    )
+    print_table(console(), loaded.columns, loaded.table())
 
 
 def _row(running: "Running") -> dict[str, object]:
     """The shape of a line of `rag models ps --json`, which scripts may rely on."""
-    owner = running.owner and f"lmstudio-rag, process {running.owner.partition(':')[0]}"
     return {
         "model": running.model,
         "instance": running.instance_id,
@@ -82,7 +60,7 @@ def _row(running: "Running") -> dict[str, object]:
         "context_length": running.context_length,
         "ttl_s": running.ttl_s,
         "remaining_s": None if running.remaining_s is None else round(running.remaining_s),
-        "owner": owner,
+        "owner": running.loaded_by,
     }
 
 
@@ -101,13 +79,13 @@ def load(
     ttl: Annotated[
         int | None, typer.Option(min=1, help="Unload it after so many idle seconds (default: never).")
     ] = None,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Load a model, unless it is loaded with enough context already.
 
     Example: rag models load qwen2.5-coder-0.5b-instruct -c 8192 --ttl 600
     """
-    with server() as lm:
+    with server() as lm, busy(f"Loading {key}"):
         loaded = lm.load(key, context_length=context_length or 0, ttl=ttl or -1)
     if json:
         print_json({"model": loaded.key, "instance": loaded.instance_id, "context_length": loaded.context_length})
@@ -117,9 +95,11 @@ def load(
 
 @app.command()
 def unload(
-    key: Annotated[str | None, typer.Argument(help="A model's key or an instance's id.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(help="A model's key or an instance's id.", autocompletion=complete.models)
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every loaded model.")] = False,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Unload a model: all its instances, or the one that is named.
 
@@ -127,7 +107,7 @@ def unload(
     """
     if (key is None) is not all_:
         raise typer.BadParameter("Name a model, or say --all.")
-    with server() as lm:
+    with server() as lm, busy("Unloading"):
         done = lm.unload(key)
     if json:
         print_json({"unloaded": done})
@@ -136,7 +116,12 @@ def unload(
 
 
 @app.command()
-def get(key: KeyArgument, json: JsonOption = False) -> None:
+def get(
+    key: Annotated[
+        str, typer.Argument(help="A model's key, or its page on Hugging Face.", autocompletion=complete.downloads)
+    ],
+    json: flags.Json = False,
+) -> None:
     """Have the server download a model.
 
     Example: rag models get text-embedding-all-minilm-l6-v2

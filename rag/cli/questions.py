@@ -6,56 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import (
-    AtOption,
-    DownloadOption,
-    JsonOption,
-    KbOption,
-    PathOption,
-    TtlOption,
-    WhereOption,
-    console,
-    knowledge_base,
-    print_json,
-)
+from rag.cli.common import busy, console, knowledge_base, print_json
 from rag.search.options import SearchKeywords
 from rag.search.where import all_of
-from rag.types import Answer, Cut, Step
+from rag.types import Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from rag.answer import Event, Said
     from rag.display_answer import FileOf
     from rag.formed_answer import FormedAnswer
 
-_THOUGHT_SHOWN = 400  # characters, of what a model thinks before it answers
-
-QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes; `-` reads it from standard input.")]
-LimitOption = Annotated[
-    int | None, typer.Option("-n", "--limit", min=1, help="How many passages (default: 6).", show_default=False)
-]
-ModeOption = Annotated[str, typer.Option(help="hybrid, vector, or words (which needs no model server).")]
-DiversityOption = Annotated[
-    float | None,
-    typer.Option(min=0, max=1, help="How much passages should differ from one another: 0 to 1.", show_default=False),
-]
-RerankOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Judge the best passages once more: by llm, the chat model, or cross, the model of $RAG_RERANKER, or off.",
-        show_default=False,
-    ),
-]
-ExpandOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Have the chat model ask in other words (variants), or for the parts of the question (parts), besides.",
-        show_default=False,
-    ),
-]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Leave out what no passage supports.")]
 AgentOption = Annotated[
     bool, typer.Option("--agent", help="Have the model search several times, for a question with several hops.")
 ]
@@ -69,76 +30,78 @@ SchemaOption = Annotated[
         show_default=False,
     ),
 ]
-ChatModelOption = Annotated[
-    str | None, typer.Option("--model", help="The chat model. Default: $RAG_CHAT_MODEL, else one that is loaded.")
-]
 
 
 def ask(
-    question: QuestionArgument,
-    kb: KbOption = None,
-    at: AtOption = None,
-    limit: LimitOption = None,
-    where: WhereOption = None,
-    path: PathOption = None,
-    diversity: DiversityOption = None,
-    rerank: RerankOption = None,
-    expand: ExpandOption = None,
-    strict: StrictOption = False,
+    question: flags.Question,
+    kb: flags.Kb = None,
+    at: flags.At = None,
+    limit: flags.Limit = None,
+    where: flags.Where = None,
+    path: flags.Paths = None,
+    diversity: flags.Diversity = None,
+    rerank: flags.Rerank = None,
+    expand: flags.Expand = None,
+    strict: flags.Strict = False,
     agent: AgentOption = False,
     schema: SchemaOption = None,
-    model: ChatModelOption = None,
-    ttl: TtlOption = None,
-    download: DownloadOption = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown: the answer and its sources.")] = False,
-    json: JsonOption = False,
+    model: flags.ChatModel = None,
+    ttl: flags.Ttl = None,
+    download: flags.Download = None,
+    markdown: flags.Markdown = False,
+    json: flags.Json = False,
 ) -> None:
     """Answer a question from the documents, with checked citations. Ctrl-C ends it with what was said so far.
 
     Example: rag ask "How long is the warranty?" --kb notes.kb
+
     Example: rag ask "What do the cables cost?" --schema prices.json --json
     """
     if json and markdown:
         raise typer.BadParameter("choose one of --json and --markdown.", param_hint="--markdown")
+    from rag.display_live import answered, print_streamed
+
     how = SearchKeywords(
         limit=limit, where=all_of(where or ()), paths=path or (), diversity=diversity, rerank=rerank, expand=expand
     )
     form = _schema(schema) if schema else None
     with knowledge_base(kb, at, chat_model=model, ttl_s=ttl, download=download) as base:
         if form is not None:
-            with console(stderr=True).status("Filling in the form …"):  # on a terminal alone
+            with busy("Filling in the form"):
                 filled = base.ask(_read(question), schema=form, strict=strict, agent=agent, **how)
             _print_formed(filled, base.file_of, json, markdown)
             return
-        if json:
-            answer = answered(base.ask_stream(_read(question), strict=strict, agent=agent, **how))
-            print_json(answer.to_dict())
-        elif markdown:
-            answer = answered(base.ask_stream(_read(question), strict=strict, agent=agent, **how))
-            sys.stdout.write(answer.to_markdown())
+        events = base.ask_stream(_read(question), strict=strict, agent=agent, **how)
+        if not (json or markdown):
+            answer = print_streamed(events, base.file_of)
         else:
-            answer = print_streamed(base.ask_stream(_read(question), strict=strict, agent=agent, **how), base.file_of)
+            with busy("Asking"):
+                answer = answered(events)
+            if json:
+                print_json(answer.to_dict())
+            else:
+                sys.stdout.write(answer.to_markdown())
     if answer.cut is Cut.INTERRUPTED:
         raise typer.Exit(130)
 
 
 def search(
-    question: QuestionArgument,
-    kb: KbOption = None,
-    at: AtOption = None,
-    limit: LimitOption = None,
-    where: WhereOption = None,
-    path: PathOption = None,
-    mode: ModeOption = "hybrid",
-    diversity: DiversityOption = None,
-    rerank: RerankOption = None,
-    expand: ExpandOption = None,
-    model: ChatModelOption = None,
-    json: JsonOption = False,
+    question: flags.Question,
+    kb: flags.Kb = None,
+    at: flags.At = None,
+    limit: flags.Limit = None,
+    where: flags.Where = None,
+    path: flags.Paths = None,
+    mode: flags.Mode = "hybrid",
+    diversity: flags.Diversity = None,
+    rerank: flags.Rerank = None,
+    expand: flags.Expand = None,
+    model: flags.ChatModel = None,
+    json: flags.Json = False,
 ) -> None:
     """Show the passages that best fit a question.
 
-    Example: rag search "torque of the mast clamp" -n 3 --path 'manuals/**/*.pdf'
+    Example: rag search "torque of the mast clamp" -n 3 --path 'manuals/**'
     """
     if mode not in ("hybrid", "vector", "words"):
         raise typer.BadParameter(f"{mode!r} is none of hybrid, vector, words.", param_hint="--mode")
@@ -152,7 +115,9 @@ def search(
         expand=expand,
     )
     with knowledge_base(kb, at, chat_model=model) as base:
-        hits = base.search(_read(question), **how)
+        asked = _read(question)
+        with busy("Searching"):
+            hits = base.search(asked, **how)
         if json:
             print_json({"hits": [hit.to_dict() for hit in hits]})
             return
@@ -161,55 +126,6 @@ def search(
         if not hits:
             print("Nothing found.")
         print_hits(console(), hits, base.file_of)
-
-
-def print_streamed(events: "Generator[Event, None, None]", file_of: "FileOf") -> Answer:
-    """Show the model's words as a draft while they come; the checked answer takes the draft's place."""
-    from rag.display_answer import print_answer
-
-    out = console()
-    answer = _streamed(events, out) if out.is_terminal else answered(events)
-    print_answer(out, answer, file_of)
-    return answer
-
-
-def _streamed(events: "Generator[Event, None, None]", out: Any) -> Answer:
-    from rich.live import Live
-    from rich.text import Text
-
-    from rag.display import printable
-
-    draft = thought = ""
-    with Live(Text("…", style="dim"), console=out, transient=True, refresh_per_second=12) as live:
-
-        def show(event: "Said") -> None:
-            nonlocal draft, thought
-            draft = event.text if event.again else draft + event.text
-            thought = event.reasoning if event.again else thought + event.reasoning
-            shown = Text(printable(draft), style="dim")
-            live.update(
-                shown if draft.strip() else Text(printable(thought)[-_THOUGHT_SHOWN:] or "…", style="dim italic")
-            )
-
-        return answered(events, show)
-
-
-def answered(events: "Generator[Event, None, None]", show: "Callable[[Said], None]" = lambda said: None) -> Answer:
-    """The answer; after an interrupt what there is of it, if there is anything."""
-    answer: Answer | None = None
-    try:
-        for event in events:
-            if isinstance(event, Answer):
-                answer = event
-            elif not isinstance(event, Step):
-                show(event)
-    except KeyboardInterrupt as interrupt:
-        if answer is None:  # it came while the draft was being shown
-            last = events.throw(interrupt)
-            assert isinstance(last, Answer)
-            return last
-    assert answer is not None
-    return answer
 
 
 def _print_formed(answer: "FormedAnswer[Any]", file_of: "FileOf", json: bool, markdown: bool) -> None:

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.cli.common import (
-    DownloadOption,
-    JsonOption,
-    KbOption,
-    TtlOption,
-    console,
-    knowledge_base,
-    notify,
-    print_json,
-)
+import rag.cli.flags as flags
+from rag.cli.common import console, knowledge_base, notify, print_json
 from rag.errors import ServerError
 
 if TYPE_CHECKING:
@@ -25,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def rebuild(
-    kb: KbOption = None,
+    kb: flags.Kb = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -34,16 +26,16 @@ def rebuild(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
-    ttl: TtlOption = None,
-    download: DownloadOption = None,
-    json: JsonOption = False,
+    ttl: flags.Ttl = None,
+    download: flags.Download = None,
+    json: flags.Json = False,
 ) -> None:
     """Embed all passages anew: by another model, or after the model has changed. No file is read again.
 
     Searches find the former vectors until all new ones are there. An interrupted run keeps what it has embedded; the
     same command goes on.
 
-    Example: rag rebuild --model text-embedding-nomic-embed-text-v1.5 --kb notes.kb
+    Example: rag rebuild --model text-embedding-nomic-embed-text-v1.5
     """
     from rag.rebuild import rebuild as run_rebuild
 

@@ -5,16 +5,19 @@ from typing import Annotated
 
 import typer
 
+import rag.cli.flags as flags
 import rag.errors as errors
-from rag.cli.common import JsonOption, KbOption, notify, print_json, settings
+from rag.cli.common import notify, print_json, settings
+
+SERVICE_PORT = 8009  # where nothing else is said
 
 
 def serve(
-    kb: KbOption = None,
+    kb: flags.Kb = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on; any but this machine's own demands a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")] = 8009,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")] = SERVICE_PORT,
     token: Annotated[
         str | None,
         typer.Option(
@@ -36,7 +39,7 @@ def serve(
         bool, typer.Option("--read-only", help="Add and remove no documents: a replica of what another one writes.")
     ] = False,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="The largest upload.")] = 512,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Serve the knowledge base: a page, its API, and a model `rag` for OpenAI clients. Ctrl-C ends it.
 

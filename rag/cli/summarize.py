@@ -8,20 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli.common import (
-    AtOption,
-    DownloadOption,
-    JsonOption,
-    KbOption,
-    PathOption,
-    TtlOption,
-    WhereOption,
-    console,
-    knowledge_base,
-    notify,
-    print_json,
-)
-from rag.cli.questions import ChatModelOption, StrictOption
+import rag.cli.complete as complete
+import rag.cli.flags as flags
+from rag.cli.common import console, knowledge_base, notify, print_json
 from rag.errors import ServerError
 from rag.search.where import all_of
 from rag.types import Cut
@@ -49,28 +38,29 @@ def summarize(
     source: Annotated[
         str,
         typer.Argument(
-            help="A document as `rag ls` names it, its file, the end of either, or a folder or glob of them."
+            help="A document as `rag ls` names it, its file, the end of either, or a folder or glob of them.",
+            autocompletion=complete.sources,
         ),
     ] = "",
     length: Annotated[Length, typer.Option(help="3, 6 or 12 sentences.")] = Length.MEDIUM,
     sentences: Annotated[int | None, typer.Option(min=1, help="How many sentences.", show_default=False)] = None,
     about: Annotated[str, typer.Option(help="Only what is said about this.", show_default=False)] = "",
-    strict: StrictOption = False,
-    kb: KbOption = None,
-    at: AtOption = None,
-    where: WhereOption = None,
-    path: PathOption = None,
-    model: ChatModelOption = None,
-    ttl: TtlOption = None,
-    download: DownloadOption = None,
+    strict: flags.Strict = False,
+    kb: flags.Kb = None,
+    at: flags.At = None,
+    where: flags.Where = None,
+    path: flags.Paths = None,
+    model: flags.ChatModel = None,
+    ttl: flags.Ttl = None,
+    download: flags.Download = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown: the summary and its sources.")] = False,
-    json: JsonOption = False,
+    json: flags.Json = False,
 ) -> None:
     """Sum up whole documents, each sentence with its evidence in them; say which parts it cites and which it does not.
 
     Long documents are read in parts. Ctrl-C prints what those give that were read; run again, it goes on from there.
 
-    Example: rag summarize manual.pdf --length short --about "safety" --kb notes.kb
+    Example: rag summarize manual.pdf --length short --about "safety"
     """
     if json and markdown:
         raise typer.BadParameter("choose one of --json and --markdown.", param_hint="--markdown")

@@ -6,15 +6,21 @@ from typing import Annotated
 
 import typer
 
-from rag.cli.common import JsonOption, KbOption, console, knowledge_base, notify, print_json
+import rag.cli.complete as complete
+import rag.cli.flags as flags
+from rag.cli.common import busy, console, knowledge_base, notify, print_json
 
-VersionArgument = Annotated[str, typer.Argument(help="A number or a tag, as `rag versions` lists them.")]
+VersionArgument = Annotated[
+    str, typer.Argument(help="A number or a tag, as `rag versions` lists them.", autocompletion=complete.versions)
+]
 
 
-def versions(kb: KbOption = None, json: JsonOption = False) -> None:
+def versions(kb: flags.Kb = None, json: flags.Json = False) -> None:
     """List what the knowledge base held after each command that changed it: a week of it, and what is tagged.
 
-    Example: rag versions, then rag search "warranty" --at 12
+    Example: rag versions --kb notes.kb
+
+    Example: rag search "warranty" --at 12
     """
     from rag.display import print_table
 
@@ -32,11 +38,14 @@ def versions(kb: KbOption = None, json: JsonOption = False) -> None:
 
 
 def tag(
-    name: Annotated[str, typer.Argument(help="The name to give.")],
-    version: Annotated[str | None, typer.Argument(help="A number or a tag. Default: what there is now.")] = None,
+    name: Annotated[str, typer.Argument(help="The name to give.", autocompletion=complete.tags)],
+    version: Annotated[
+        str | None,
+        typer.Argument(help="A number or a tag. Default: what there is now.", autocompletion=complete.versions),
+    ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete the tag; its version goes with its week.")] = False,
-    kb: KbOption = None,
-    json: JsonOption = False,
+    kb: flags.Kb = None,
+    json: flags.Json = False,
 ) -> None:
     """Name a version, so that it is kept until the name is deleted.
 
@@ -55,14 +64,14 @@ def tag(
         print(f"version {number} is {name}")
 
 
-def restore(version: VersionArgument, kb: KbOption = None, json: JsonOption = False) -> None:
+def restore(version: VersionArgument, kb: flags.Kb = None, json: flags.Json = False) -> None:
     """Make a version the present one. That is a new version: restore the one before it to undo this.
 
     Files are not touched, so the next ingest of their folders brings back what they hold.
 
     Example: rag restore before-the-move
     """
-    with knowledge_base(kb) as base:
+    with knowledge_base(kb) as base, busy("Restoring"):
         made = base.restore(version)
     if json:
         print_json({"number": made.number, "documents": made.documents, "chunks": made.chunks})

@@ -1,6 +1,6 @@
 """Tools for /api/v1/chat from MCP servers: named in the request, or installed in the engine's mcp.json.
 
-The only door to the `mcp` package, which is optional.
+The only door to the client side of the `mcp` package, which is optional.
 """
 
 import asyncio

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 import rag.errors as errors
+from rag.display import as_text, text_table
+from rag.display_html import html_frame, html_grid, html_note
+from rag.display_markdown import markdown_table
 from rag.evaluation.datasets import Question
 from rag.evaluation.gold import gold_spans
 from rag.evaluation.metrics import Range, interval
@@ -78,6 +81,44 @@ class Trial:
         """Whether the default search gains more than chance can explain."""
         return self.hybrid.gain_interval[0] > 0
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The head of its table."""
+        return (
+            f"{self.questions} questions",
+            *("MRR before", "after", "gain (95 %)", "in the first 5 before", "after"),
+        )
+
+    def table(self) -> list[tuple[str, ...]]:
+        """A row for each way of searching."""
+        return [_row("hybrid", self.hybrid), _row("vector", self.vector)]
+
+    @property
+    def note(self) -> str:
+        """What follows, in a sentence."""
+        gains = "gains more" if self.pays else "gains no more"
+        return f"On questions that it was not learnt from, the search {gains} than chance can explain."
+
+    def __str__(self) -> str:
+        return f"{text_table(self.columns, self.table())}\n{self.note}"
+
+    _repr_pretty_ = as_text
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows that shows no HTML."""
+        return f"{markdown_table(self.columns, self.table())}\n{self.note}\n"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_frame([html_grid(self.columns, self.table()), html_note(self.note)])
+
+
+def _row(name: str, figures: Figures) -> tuple[str, ...]:
+    values = figures.to_dict()
+    low, high = values["gain_interval"]
+    mrr, found = ([f"{values[what][side]:.3f}" for side in ("before", "after")] for what in ("mrr", "found_in_5"))
+    return (name, *mrr, f"{values['gain']:+.3f} ({low:+.3f} to {high:+.3f})", *found)
+
 
 def lessons(base: KnowledgeBase, questions: Sequence[Question]) -> Iterator[Lesson]:
     """Each answerable question, embedded, with the chunks that hold at least half of its quote, or half of which it is.
@@ -109,7 +150,7 @@ def _shared(row: dict[str, Any], start: int, end: int) -> bool:
     return common > 0 and common >= _HALF * min(row["end"] - row["start"], end - start)
 
 
-def trial(base: KnowledgeBase, taught: Sequence[Lesson], advance: Callable[[], None]) -> Trial:
+def trial(base: KnowledgeBase, taught: Sequence[Lesson], advance: Callable[[], None] = lambda: None) -> Trial:
     """Learn from four fifths and search with the rest, five times over; `advance` is called once a question."""
     before: dict[Mode, list[float]] = {Mode.HYBRID: [], Mode.VECTOR: []}
     after: dict[Mode, list[float]] = {Mode.HYBRID: [], Mode.VECTOR: []}

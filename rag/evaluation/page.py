@@ -5,25 +5,15 @@ from collections.abc import Mapping, Sequence
 
 from rag.display import one_line, printable
 from rag.evaluation.datasets import GOLD
+from rag.evaluation.plots import MEASURES, measure_plot, rank_plot
 from rag.evaluation.retrieval import DEFAULT, Difference, QueryScore, WayScores
 
-_MEASURES = {
-    "ndcg@10": "nDCG@10",
-    "recall@5": "recall@5",
-    "recall@20": "recall@20",
-    "mrr": "MRR",
-    "span_recall": "span recall",
-    "span_precision": "span precision",
-    "span_iou": "span IoU",
-}
-_RANKS = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 10), (11, 20), (21, 10_000))
 _WORST = 30
-_LABEL, _BAR, _ROW = 110, 330, 26  # widths of a label and of a whole bar, height of a row, in units of the drawing
 
 _STYLE = """
-:root { color-scheme: light dark; --text: #1c2024; --soft: #60646c; --line: #d9d9e0; --bar: #5b8def; --ground: #fff;
+:root { color-scheme: light dark; --text: #1c2024; --soft: #60646c; --line: #d9d9e0; --ground: #fff;
   --better: #18794e; --worse: #ce2c31; }
-@media (prefers-color-scheme: dark) { :root { --text: #edeef0; --soft: #b0b4ba; --line: #363a3f; --bar: #4674d6;
+@media (prefers-color-scheme: dark) { :root { --text: #edeef0; --soft: #b0b4ba; --line: #363a3f;
   --ground: #111113; --better: #3dd68c; --worse: #ff9592; } }
 body { margin: 0 auto; max-width: 60rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: var(--text);
   background: var(--ground); overflow-wrap: anywhere; }
@@ -37,8 +27,6 @@ td small { display: block; }
 .better { color: var(--better); } .worse { color: var(--worse); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1.2rem; }
 figure { margin: 0; } figcaption { font-size: .9rem; }
-svg { width: 100%; max-width: 32rem; height: auto; } svg text { fill: var(--text); font: 13px system-ui, sans-serif; }
-.bar { fill: var(--bar); } .interval { stroke: var(--text); stroke-width: 1.5; } .axis { stroke: var(--line); }
 details { border-bottom: 1px solid var(--line); padding: .5rem 0; } summary { cursor: pointer; }
 li { margin: .4rem 0; } li p { margin: 0; }
 """
@@ -55,7 +43,7 @@ def page(
     default = scores[DEFAULT]
     by_passage = GOLD in default.scores[0].query.gains
     unit = "passage that holds the answer" if by_passage else "relevant document"
-    names = [name for name in _MEASURES if name in default.means]
+    names = [name for name in MEASURES if name in default.means]
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -72,10 +60,10 @@ Figures are means over the questions, from 0 to 1, with their 95 % intervals.</p
 {_table(names, scores, against)}
 <h2>By measure</h2>
 <div class="plots">
-{"".join(_measure_plot(name, scores) for name in names)}</div>
+{"".join(measure_plot(name, scores) for name in names)}</div>
 <h2>Where the first {unit} stands</h2>
 <p>Questions by its rank, in the default search.</p>
-{_rank_plot(default.scores, by_passage)}
+{rank_plot(default.scores, by_passage)}
 {_worst(default.scores)}
 </body>
 </html>
@@ -87,7 +75,7 @@ def _table(
 ) -> str:
     head = "".join(f"<th>{_escaped(way)}</th>" for way in scores)
     rows = [
-        (_MEASURES[name], "".join(_cell(score, name, against.get(way, {}).get(name)) for way, score in scores.items()))
+        (MEASURES[name], "".join(_cell(score, name, against.get(way, {}).get(name)) for way, score in scores.items()))
         for name in names
     ]
     rows.append(("seconds a search", "".join(f"<td>{score.seconds:.3f}</td>" for score in scores.values())))
@@ -110,52 +98,6 @@ def _cell(score: WayScores, name: str, difference: Difference | None) -> str:
         kind = {"+": ' class="better"', "-": ' class="worse"', "": ""}[difference.sign]
         changed = f"<small{kind}>{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})</small>"
     return f"<td>{score.means[name]:.3f}<small>{low:.3f} to {high:.3f}</small>{changed}</td>"
-
-
-def _measure_plot(name: str, scores: Mapping[str, WayScores]) -> str:
-    rows = [
-        (way, score.means[name], f"{score.means[name]:.3f}", score.intervals[name]) for way, score in scores.items()
-    ]
-    return f"<figure><figcaption>{_MEASURES[name]}</figcaption>{_bars(rows, _MEASURES[name])}</figure>\n"
-
-
-def _rank_plot(scores: Sequence[QueryScore], by_passage: bool) -> str:
-    counts = {
-        str(low) if low == high else f"{low} to {high}" if high < _RANKS[-1][1] else f"{low} and more": sum(
-            score.rank is not None and low <= score.rank <= high for score in scores
-        )
-        for low, high in (_RANKS[:-1] if by_passage else _RANKS)  # not more than 20 passages are looked at
-    }
-    counts["not found"] = sum(score.rank is None for score in scores)
-    most = max(counts.values())
-    rows = [(label, count / most, str(count), None) for label, count in counts.items()]
-    return _bars(rows, "Ranks")
-
-
-def _bars(rows: Sequence[tuple[str, float, str, tuple[float, float] | None]], about: str) -> str:
-    """Bars of a length from 0 to 1, each with a label before it, its value behind it, and an interval on it."""
-    drawn = []
-    for at, (label, share, value, interval) in enumerate(rows):
-        top, middle, end = at * _ROW, at * _ROW + _ROW / 2, _LABEL + share * _BAR
-        drawn.append(f'<text x="0" y="{middle + 4.5:g}">{_escaped(one_line(label, 16))}</text>')
-        drawn.append(
-            f'<rect class="bar" x="{_LABEL}" y="{top + 4}" width="{share * _BAR:.1f}" height="{_ROW - 8}" rx="2">'
-            f"<title>{_escaped(label)}: {value}</title></rect>"
-        )
-        if interval is not None:
-            low, high = (_LABEL + bound * _BAR for bound in interval)
-            drawn.append(
-                f'<path class="interval" d="M{low:.1f} {middle:g}H{high:.1f}M{low:.1f} {middle - 4:g}v8'
-                f'M{high:.1f} {middle - 4:g}v8"/>'
-            )
-            end = max(end, high)
-        drawn.append(f'<text x="{end + 6:.1f}" y="{middle + 4.5:g}">{value}</text>')
-    height = len(rows) * _ROW
-    axis = f'<path class="axis" d="M{_LABEL} 0V{height}"/>'
-    return (
-        f'<svg viewBox="0 0 {_LABEL + _BAR + 60} {height}" role="img" aria-label="{_escaped(about)}">'
-        f"{''.join(drawn)}{axis}</svg>"
-    )
 
 
 def _worst(scores: Sequence[QueryScore]) -> str:

@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import rag.errors as errors
+from rag.display import human_bytes
+from rag.display_rows import Rows
 from rag.lmstudio.agent import Act, ToolUse, act
 from rag.lmstudio.autostart import connect
 from rag.lmstudio.chat import ChatModel, Delta, Message
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from rag.lmstudio.schemas import Form
 
 
+_MODEL_COLUMNS = ("model", "type", "size", "quantisation", "longest context", "loaded")
+_RUNNING_COLUMNS = ("model", "instance", "type", "context", "unloaded in", "loaded by")
 _IMAGE_TOKENS = 1500  # a large picture, to models of several families
 
 
@@ -44,6 +48,11 @@ class Running:
     ttl_s: int | None = None
     remaining_s: float | None = None
     owner: str | None = None
+
+    @property
+    def loaded_by(self) -> str | None:
+        """The owner in words; None where another program loaded it."""
+        return self.owner and f"lmstudio-rag, process {self.owner.partition(':')[0]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +127,11 @@ class LMStudio:
         """What the server lets us do."""
         return server_kind(self.connection)
 
-    def models(self) -> list[Model]:
+    def models(self) -> Rows[Model]:
         """Every model that the server has on disk, loaded or not."""
-        return list_models(self.connection, self.kind)
+        return Rows(list_models(self.connection, self.kind), _MODEL_COLUMNS, _model_cells)
 
-    def loaded(self) -> list[Running]:
+    def loaded(self) -> Rows[Running]:
         """The instances that are loaded, with who loaded them and when they are unloaded if nobody uses them."""
         models = self.models()
         leases, now = Leases(self.connection.base).all(), time.time()
@@ -133,7 +142,7 @@ class LMStudio:
                 if lease := leases.get(instance.id):
                     running = replace(running, ttl_s=lease.ttl_s, remaining_s=lease.remaining_s(now), owner=lease.owner)
                 found.append(running)
-        return found
+        return Rows(found, _RUNNING_COLUMNS, _running_cells)
 
     def download(self, model: str) -> Iterator[DownloadProgress]:
         """Have the server download a model, by its key or its address on Hugging Face, yielding the progress."""
@@ -353,6 +362,17 @@ class LMStudio:
         return chat.stream(
             messages, max_tokens=max_tokens, temperature=temperature, response_format=response_format, tools=tools
         )
+
+
+def _model_cells(model: Model) -> Sequence[object]:
+    size, quantization = human_bytes(model.size_bytes), model.quantization or "-"
+    longest = model.max_context_length or "-"
+    return model.key, model.type, size, quantization, longest, "yes" if model.instances else ""
+
+
+def _running_cells(one: Running) -> Sequence[object]:
+    left = "-" if one.remaining_s is None else f"{one.remaining_s:.0f} s"
+    return one.model, one.instance_id, one.type, one.context_length, left, one.loaded_by or "others"
 
 
 def _messages(prompt: str | Sequence[Message]) -> Sequence[Message]:

@@ -12,6 +12,9 @@ import numpy as np
 
 import rag.errors as errors
 from rag.answer import room_for
+from rag.display import as_text, one_line, printable, text_table
+from rag.display_html import html_frame, html_grid, html_passage, html_source, html_text
+from rag.display_markdown import markdown_line, markdown_table
 from rag.knowledge_base import ANSWER_FLOOR, KnowledgeBase
 from rag.packing import packed
 from rag.search.fusion import Judge
@@ -91,9 +94,47 @@ class Explanation:
         """The first stage that did not keep it; None where all did."""
         return next((step.stage for step in self.steps if not step.kept), None)
 
+    @property
+    def heading(self) -> str:
+        """What is followed: `manual.pdf, p. 12, passage 31, Safety > Gloves`; the source where no passage is."""
+        if self.passage is None:
+            return self.source
+        page = f", p. {self.passage.page}" if self.passage.page else ""
+        under = f", {one_line(' > '.join(self.passage.headings), 80)}" if self.passage.headings else ""
+        return f"{self.source}{page}, passage {self.passage.number}{under}"
+
+    def table(self) -> list[tuple[str, str, str]]:
+        """Its places in both searches, and each stage: what it is, whether it was kept or LOST, and how."""
+        rows: list[tuple[str, str, str]] = []
+        if self.passage is not None:
+            for name, rank, missing in (
+                ("by vector", self.vector, "took no part"),
+                ("by words", self.words, "took no part, or none of the question's words is in it"),
+            ):
+                place = f"number {rank.rank} of {self.chunks}, {rank.score:.3f}" if rank else missing
+                rows.append((name, "", place))
+        return rows + [(step.stage.value, "kept" if step.kept else "LOST", step.message) for step in self.steps]
+
     def to_dict(self) -> dict[str, Any]:
         """The shape of `rag why --json`, which scripts may rely on."""
         return {**asdict(self), "lost_at": self.lost_at}
+
+    def __str__(self) -> str:
+        return f"{one_line(self.heading)}\n{text_table(('', '', ''), self.table())}\n\n{printable(self.advice)}"
+
+    _repr_pretty_ = as_text
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows that shows no HTML."""
+        table = markdown_table(("stage", "", ""), self.table())
+        return f"**{markdown_line(self.heading)}**\n\n{table}\n{markdown_line(self.advice)}\n"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the stages, what can be done, and the passage, which unfolds."""
+        parts = [html_grid(("stage", "", ""), self.table()), html_text(self.advice)]
+        if self.passage is not None:
+            parts.insert(0, html_source(self.heading, "", [], html_passage(self.passage.text)))
+        return html_frame(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import Depends, FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
@@ -22,10 +22,11 @@ from rag.lmstudio.models import server_kind
 from rag.service import conversation_routes, document_routes, kb_routes, lmstudio_routes, openai_routes, problems
 from rag.service.api_page import api_page
 from rag.service.desk import Desk, TheDesk
-from rag.service.guard import OwnPagesOnly, SafeHeaders, TokenDemanded
+from rag.service.guard import SafeHeaders, is_open
 from rag.service.metrics import CONTENT_TYPE, Measured
 from rag.service.options import ServiceOptions
 from rag.settings import Settings
+from rag.web.guard import OwnPagesOnly, TokenDemanded
 from rag.web.limits import Limits
 
 PAGE = Path(__file__).parent / "page"
@@ -69,7 +70,8 @@ def build_app(settings: Settings, options: ServiceOptions) -> FastAPI:
         desk.end()
         await run_in_threadpool(desk.close)
 
-    guard = Middleware(TokenDemanded, token=options.token) if options.token else None
+    who: dict[str, Any] = {"refuse": problems.refuse, "is_open": is_open}
+    guard = Middleware(TokenDemanded, token=options.token, **who) if options.token else None
     app = FastAPI(
         title="lmstudio-rag",
         summary="Ask your own documents on your own machine, with citations that have been checked.",
@@ -82,7 +84,7 @@ def build_app(settings: Settings, options: ServiceOptions) -> FastAPI:
         middleware=[
             Middleware(Measured, metrics=desk.metrics),
             Middleware(SafeHeaders),
-            guard or Middleware(OwnPagesOnly, host=options.host),
+            guard or Middleware(OwnPagesOnly, host=options.host, **who),
             Middleware(_Bounded, options=options),
         ],
     )

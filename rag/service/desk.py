@@ -12,9 +12,9 @@ from rag.lmstudio.client import LMStudio
 from rag.service.metrics import Metrics
 from rag.service.options import ServiceOptions
 from rag.service.problems import Refused
-from rag.service.streams import Notice, Put, Silence, Threads, tell
 from rag.service.turn import Turn
 from rag.settings import Settings
+from rag.web.threads import Notice, Put, Silence, Threads, tell
 
 T = TypeVar("T")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, File, Query, Response, UploadFile
@@ -16,10 +15,12 @@ from rag.search.where import all_of
 from rag.service.desk import Desk, TheDesk
 from rag.service.forms import DocumentForm, DocumentsForm, Paths, RemovedForm, Source, TextForm, Where
 from rag.service.problems import KNOWLEDGE, Refused, SafeJson, told
-from rag.service.streams import COMMENT, Notice, Put, Silence, error_event, event_stream
+from rag.service.streams import COMMENT, error_event, event_stream
 from rag.service.uploads import Event, forget, is_upload, read, receive
+from rag.source_view import file_of_its_own
 from rag.store.schema import DocumentRow
 from rag.web.sse import event
+from rag.web.threads import Notice, Put, Silence
 
 PATH = "/api/kb/documents"
 router = APIRouter(prefix=PATH, tags=["documents"], default_response_class=SafeJson)
@@ -50,8 +51,8 @@ def documents(
     """Documents by source, all or those that the filters select."""
     if not desk.kb.exists:
         return DocumentsForm(total=0, documents=[])
-    rows = desk.kb.documents(where=all_of(where), paths=paths)
-    rows = [row for row in rows if row.status == "failed"] if failed else rows
+    everything = desk.kb.documents(where=all_of(where), paths=paths)
+    rows = [row for row in everything if not failed or row.status == "failed"]
     shown = [_document(desk.kb, row) for row in rows[offset : offset + limit]]
     return DocumentsForm(total=len(rows), documents=shown)
 
@@ -143,7 +144,7 @@ def page(
     width: Annotated[int, Query(ge=100, le=3000, description="Pixels.")] = 1000,
 ) -> Response:
     """The page as a PNG, drawn from the file as it is now. 415 where the file is no PDF, or damaged."""
-    found = _file(desk.kb, source)
+    found = file_of_its_own(desk.kb, source)
     edges = [float(edge) for edge in box.split(",")] if box else []
     drawn = page_png(found, page, width, (edges[0], edges[1], edges[2], edges[3]) if edges else None)
     return Response(drawn, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
@@ -157,7 +158,7 @@ def page(
 )
 def file(desk: TheDesk, source: SourceQuery) -> FileResponse:
     """The file as it lies on the disk, to be saved: a browser must not show what a document says as a page of ours."""
-    path = _file(desk.kb, source)
+    path = file_of_its_own(desk.kb, source)
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 
@@ -176,20 +177,6 @@ def _document(kb: KnowledgeBase, row: DocumentRow) -> DocumentForm:
         metadata=row.metadata,
         uploaded=is_upload(kb, row.source),
     )
-
-
-def _file(kb: KnowledgeBase, source: str) -> Path:
-    """A document's file, below the folder that was ingested, whatever links have come there since.
-
-    Raises DocumentNotFound where there is none, as for a document in an archive.
-    """
-    row = kb.store.document(source)
-    path = None if row.part_of else kb.file_of(source)
-    if path is not None and path.is_file():
-        folder = path.parents[source.count("/") - 1]
-        if path.resolve().is_relative_to(folder.resolve()):
-            return path
-    raise errors.DocumentNotFound(f"{source} has no file of its own on this machine; its text can be read.")
 
 
 def _take_turn(desk: Desk) -> None:

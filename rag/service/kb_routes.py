@@ -29,9 +29,10 @@ from rag.service.forms import (
     Where,
 )
 from rag.service.problems import KNOWLEDGE, MODELS, SafeJson
-from rag.service.streams import COMMENT, Notice, Put, Silence, error_event, event_stream, outcome
+from rag.service.streams import COMMENT, error_event, event_stream, outcome
 from rag.types import Answer
 from rag.web.sse import event
+from rag.web.threads import Notice, Put, Silence
 
 router = APIRouter(prefix="/api/kb", tags=["knowledge base"], default_response_class=SafeJson)
 
@@ -40,7 +41,6 @@ _EVENTS = (
     "and `token` {text} as the model writes them, `again` {} where what was written before is void, at last `answer`, "
     "which is the checked answer as JSON and takes the place of all tokens, or `error` {error}."
 )
-
 
 ANSWERS = KNOWLEDGE | MODELS | {200: {"description": _EVENTS, "content": {"text/event-stream": {}}}}
 

@@ -43,8 +43,9 @@ from rag.service.lmstudio_forms import (
     VisionRequest,
 )
 from rag.service.problems import MODELS, Refused, SafeJson, problem_of, told
-from rag.service.streams import COMMENT, Notice, Put, Silence, event_stream, outcome
+from rag.service.streams import COMMENT, event_stream, outcome
 from rag.web.sse import DONE, event
+from rag.web.threads import Notice, Put, Silence
 
 router = APIRouter(prefix="/api/lmstudio", tags=["LM Studio"], default_response_class=SafeJson, responses=MODELS)
 

@@ -17,10 +17,11 @@ from rag.conversation import Conversation
 from rag.service.desk import Desk, TheDesk
 from rag.service.forms import CitationForm
 from rag.service.problems import KNOWLEDGE, MODELS, Refused, SafeJson, problem_of
-from rag.service.streams import COMMENT, Notice, Put, Silence, event_stream, outcome
+from rag.service.streams import COMMENT, event_stream, outcome
 from rag.sessions import Turn
 from rag.types import Answer, Cut
 from rag.web.sse import DONE, event
+from rag.web.threads import Notice, Put, Silence
 
 MODEL = "rag"
 # Between an answer and where it comes from, which no model is to read again as its own words.

@@ -13,9 +13,9 @@ from ingest.pipeline import ingest
 from ingest.report import IngestReport, Outcome, Progress
 from ingest.sources import File, size_and_time
 from rag.knowledge_base import KnowledgeBase
-from rag.service.streams import Put
 from rag.settings import own_folder
 from rag.store.names import UPLOADS
+from rag.web.threads import Put
 
 LONGEST_NAME = 180  # bytes; file systems take 255, and a suffix of ours must fit
 

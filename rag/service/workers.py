@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from rag.service.options import ServiceOptions
 from rag.settings import Settings
+from rag.web.serving import log_to_stderr, serve_until_ended
 
 log = logging.getLogger("rag.service")
 
@@ -29,7 +30,6 @@ _PAUSE_S = 1.0  # before another one takes the place of one that died
 
 def serve_by(count: int, settings: Settings, options: ServiceOptions, listener: socket.socket) -> None:
     """Serve by so many processes until a signal ends it; of the questions at a time each takes its part."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     with tempfile.TemporaryDirectory(prefix="lmstudio-rag-", ignore_cleanup_errors=True) as folder:
         share = replace(
             options,
@@ -84,13 +84,15 @@ def _stop(running: list[SpawnProcess]) -> None:
 
 def _serve(settings: Settings, options: ServiceOptions, listener: socket.socket) -> None:
     """What each of the processes does."""
-    # The figures' library reads this when it is imported, as the next line does.
+    # The figures' library reads this when it is imported, as the next lines do.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(options.shared)
-    from rag.service.process import serve_listener
+    from rag.service.app import build_app
 
+    log_to_stderr("rag.service", "rag.web")
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    app = build_app(settings, options)
     try:
-        serve_listener(settings, options, listener)
+        serve_until_ended(app, listener, app.state.desk.end)
     except KeyboardInterrupt:  # of a terminal all get it, and all have ended then what they were doing
         return
 

@@ -154,6 +154,14 @@ def _taken(place: Remote, machine: str, lasts: timedelta) -> Lease:
     return Lease(place, holder, made, bool(before and before.token), lasts)
 
 
+def writing(place: Remote) -> str:
+    """Who writes to a knowledge base and until when; "" where nobody does."""
+    found = _read(place)
+    if found is None or not found[0].token or found[0].until < time.time():
+        return ""
+    return str(_busy(place, found[0]))
+
+
 def _busy(place: Remote, holder: Holder | None) -> errors.KnowledgeBaseBusy:
     if holder is None or not holder.token:
         return errors.KnowledgeBaseBusy(f"Another process has just written to {place}. Try again.")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rag.display import one_line
+from rag.display import as_text, one_line
 from rag.display_html import html_frame, html_note
 from rag.display_markdown import markdown_line
 from rag.types import Answer, Citation, CitationStatus, location
@@ -96,6 +96,8 @@ class Summary:
 
     def __str__(self) -> str:
         return f"{self.answer}\n\n({self.told_coverage})"
+
+    _repr_pretty_ = as_text
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows that shows no HTML."""

@@ -1,1 +1,1 @@
-"""What the engine and the service share of HTTP: who is asked for by which name, limits, sockets, events."""
+"""What our servers share: by which names they are asked for, who may, limits, threads, sockets, events."""
