@@ -35,7 +35,7 @@ from rag.location import Location, Remote, location_of
 from rag.settings import Settings, load_settings, own_folder
 from rag.store.adapter_file import load_adapter, remove_adapter, save_adapter
 from rag.store.kept import Kept
-from rag.store.lease import LEASE, Holder, lease_of
+from rag.store.lease import LEASE, Holder, lease_of, writing
 from rag.store.objects import explained, read, read_marked, write
 from rag.store.search import by_words
 from rag.store.tables import Store
@@ -209,7 +209,9 @@ def test_a_lease_is_renewed_while_it_is_held_and_free_afterwards(place: Remote) 
         busy = pytest.raises(errors.KnowledgeBaseBusy, match=r"is writing to s3://.*until \d\d:\d\d:\d\d or longer")
         with busy, lease_of(place, "elsewhere"):
             pass
+        assert f"is writing to {place}" in writing(place)  # as `rag doctor` tells it
         first.confirm()
+    assert not writing(place)
     with lease_of(place, "elsewhere") as second:
         assert not second.taken_over
     held_by_somebody(place, token="x", machine="here", until=time.time() + 100)
