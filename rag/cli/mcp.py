@@ -2,14 +2,16 @@
 
 import json
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import rag.cli.flags as flags
 import rag.errors as errors
 from rag.cli.common import notify, settings
-from rag.settings import Settings, for_programs
+
+if TYPE_CHECKING:
+    from rag.settings import Settings
 
 _HOST, _PORT = "127.0.0.1", 8010
 
@@ -59,8 +61,9 @@ def mcp(
         notify("Stopped.")
 
 
-def _print_snippet(configured: Settings, address: str | None) -> None:
+def _print_snippet(configured: "Settings", address: str | None) -> None:
     from rag.mcp_server.snippet import address_snippet, command_snippet
+    from rag.settings import for_programs
 
     if address is None:
         shown = command_snippet(configured.kb, for_programs())
@@ -69,7 +72,7 @@ def _print_snippet(configured: Settings, address: str | None) -> None:
     print(json.dumps(shown, indent=2))
 
 
-def _serve_stdio(configured: Settings) -> None:
+def _serve_stdio(configured: "Settings") -> None:
     from rag.mcp_server.snippet import server_name
     from rag.web.serving import log_to_stderr
 
@@ -86,7 +89,7 @@ def _serve_stdio(configured: Settings) -> None:
         server.close()
 
 
-def _serve_http(configured: Settings, host: str, port: int) -> None:
+def _serve_http(configured: "Settings", host: str, port: int) -> None:
     from rag.mcp_server.snippet import server_name
     from rag.web.serving import address, guarded_listener, log_to_stderr
 
