@@ -26,6 +26,7 @@ import numpy as np
 from bench.corpus import Author
 from bench.ingest import Synthetic, synthetic
 from bench.record import record
+from rag.location import Location
 from rag.store.search import by_words
 from rag.store.tables import Store
 
@@ -80,7 +81,7 @@ class Editor:
                 archive.writestr(info, Author(number + 500_000).markdown(2000))
 
 
-def start(server: Synthetic, folder: Path, kb: Path) -> "subprocess.Popen[bytes]":
+def start(server: Synthetic, folder: Path, kb: Location) -> "subprocess.Popen[bytes]":
     """Start the command; workers that outlive it would be a mistake of ours, and are not killed with it."""
     environment = {
         **os.environ,
@@ -96,7 +97,7 @@ def start(server: Synthetic, folder: Path, kb: Path) -> "subprocess.Popen[bytes]
     )
 
 
-def finish(server: Synthetic, folder: Path, kb: Path) -> float:
+def finish(server: Synthetic, folder: Path, kb: Location) -> float:
     """Run the command to its end; returns its seconds. Raises RuntimeError where it fails."""
     began = time.perf_counter()
     process = start(server, folder, kb)
@@ -106,7 +107,7 @@ def finish(server: Synthetic, folder: Path, kb: Path) -> float:
     return time.perf_counter() - began
 
 
-def kill(server: Synthetic, folder: Path, kb: Path, after_s: float) -> bool:
+def kill(server: Synthetic, folder: Path, kb: Location, after_s: float) -> bool:
     """Start the command and kill it after a while; False where it was faster."""
     process = start(server, folder, kb)
     try:
@@ -119,7 +120,7 @@ def kill(server: Synthetic, folder: Path, kb: Path, after_s: float) -> bool:
     return False
 
 
-def contents(kb: Path) -> dict[str, Any]:
+def contents(kb: Location) -> dict[str, Any]:
     """All that a knowledge base holds, by source. Raises AssertionError where it is torn."""
     store = Store.open(kb)
     rows = store.documents()

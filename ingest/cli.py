@@ -11,6 +11,7 @@ import typer
 import rag.cli.flags as flags
 from rag.cli.common import EXIT_CODES, knowledge_base, new_app, notify, run
 from rag.errors import ServerError, UsageProblem
+from rag.settings import own_folder
 
 if TYPE_CHECKING:
     from ingest.members import ReadOptions
@@ -219,7 +220,7 @@ def _follow(
             base.close()
         shown.following()
         notify(f"Watching {', '.join(map(str, paths))}. Ctrl-C ends it.")
-        follow(paths, base.path, again, notify, trouble=trouble)
+        follow(paths, own_folder(base.path), again, notify, trouble=trouble)
     except KeyboardInterrupt:
         if shown.is_busy:
             raise

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import rag.errors as errors
@@ -70,7 +71,9 @@ class Distributed:
         """
         began = time.monotonic()
         files, size = len(self._work), sum(one.file.size for one in self._work)
-        errand = Errand(tables.writer.store.path.absolute(), self._settings, self._hosts, options, tables.halves)
+        kb = tables.writer.store.path
+        kb = kb.absolute() if isinstance(kb, Path) else kb
+        errand = Errand(kb, self._settings, self._hosts, options, tables.halves)
         with session(self._cluster) as ray:
             at_once = self._cluster.workers or int(ray.cluster_resources().get("CPU", 1))
             found = _results(ray, parcels(self._work, tables.rows, at_once), errand, self._cluster)

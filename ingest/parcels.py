@@ -4,7 +4,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,8 @@ from ingest.vectors import Shelf
 from ingest.workers import Process
 from rag.lmstudio.batches import Throttle
 from rag.lmstudio.embeddings import Embedder
-from rag.settings import Settings
+from rag.location import Location
+from rag.settings import Settings, own_folder
 from rag.store.fragments import Fragment, write_fragments
 from rag.store.kept import Kept
 from rag.store.names import digest
@@ -47,7 +47,7 @@ class Parcel:
 class Errand:
     """What holds for all parcels of a run; `halves` are as for Shelf, `hosts` the embedding servers."""
 
-    kb: Path
+    kb: Location
     settings: Settings
     hosts: tuple[str, ...]
     options: ReadOptions
@@ -122,7 +122,7 @@ class Station:
         self._server = Server(model, self._servers.embed, settings.embed_batch, throttle=throttle, at_risk=at_risk)
         self._look = None
         if errand.options.describe_images:
-            kept = Kept(errand.kb / "image_descriptions.jsonl")
+            kept = Kept(own_folder(errand.kb) / "image_descriptions.jsonl")
             self._look = describer(settings, kept, self._notices.append)
 
     def done(self, parcel: Parcel) -> Done:

@@ -20,8 +20,10 @@ from ingest.servers import embedding_server
 from ingest.sources import File, Plan, Scope, moved_source, swallowed
 from ingest.tables import Tables
 from rag.knowledge_base import KnowledgeBase
+from rag.settings import own_folder
 from rag.store.journal import Journal
 from rag.store.kept import Kept
+from rag.store.lease import Lease
 from rag.store.names import digest
 from rag.store.schema import DocumentRow
 from rag.store.tables import Store
@@ -88,15 +90,16 @@ def ingest(
     )
     refuse_empty(seen, before, yes=yes)
     if dry_run:
-        with fetched(addresses, into.path, _by_source(into), remember=False) as pages:
+        with fetched(addresses, own_folder(into.path), _by_source(into), remember=False) as pages:
             seen = replace(seen, files=[*seen.files, *also, *pages])
             _foretell(seen, into, tell, prune=prune, yes=yes, retry=retry)
         report.files = len(seen.files) + len(seen.skipped)
         report.seconds = time.perf_counter() - began
         return report
-    with fetched(addresses, into.path, _by_source(into)) as pages, write_lock(into.path):
+    memory = own_folder(into.path)
+    with fetched(addresses, memory, _by_source(into)) as pages, write_lock(into.path) as lease:
         seen = replace(seen, files=[*seen.files, *also, *pages])
-        writer = _writer(into, seen, embed_urls) if into.exists else None
+        writer = _writer(into, seen, embed_urls, lease) if into.exists else None
         rows = list(writer.rows.values()) if writer else []
         roots = writer.store.roots() if writer else {}
         plan, told = _compared(seen, rows, roots, prune=prune, yes=yes, retry=retry)
@@ -106,7 +109,7 @@ def ingest(
         # The processes that read start while the server is asked for its model.
         options, describe = _describing(into, options) if plan.work else (options, None)
         with closing(_flow(plan.work, workers, describe, into, embed_urls, cluster)) as flow:
-            writer = writer or _writer(into, seen, embed_urls)
+            writer = writer or _writer(into, seen, embed_urls, lease)
             for outcome in (*seen.skipped, *told):
                 tell(outcome)
             _settle(plan, writer)
@@ -124,17 +127,18 @@ def ingest(
                 report.reused = max(0, report.chunks - report.embedded)
         if not plan.work:  # a run that was killed at its very end has left something all the same
             writer.sweep()
-            Journal(writer.store.path, writer.store.identity).clear()
+            Journal(memory, writer.store.identity).clear()
         if report.changed:
             tidy(writer.store, report.chunks)
         record(writer.store)
+    into.store.refresh()
     report.files = len(seen.files) + len(seen.skipped)
     report.seconds = time.perf_counter() - began
     return report
 
 
-def _writer(into: KnowledgeBase, seen: Inventory, embed_urls: Sequence[str]) -> Writer:
-    writer = Writer(_store(into, embed_urls))
+def _writer(into: KnowledgeBase, seen: Inventory, embed_urls: Sequence[str], lease: Lease | None) -> Writer:
+    writer = Writer(_store(into, embed_urls), lease)
     _name_from_outer_roots(seen.scopes, writer)
     return writer
 
@@ -183,7 +187,7 @@ def _describing(into: KnowledgeBase, options: ReadOptions) -> tuple[ReadOptions,
     """Who says what pictures show, if that is wanted and there is such a model, and the options as they hold then."""
     if not (options.describe_images or into.settings.describe_images):
         return options, None
-    describe = describer(into.settings, Kept(into.path / "image_descriptions.jsonl"), into.notify)
+    describe = describer(into.settings, Kept(own_folder(into.path) / "image_descriptions.jsonl"), into.notify)
     return replace(options, describe_images=describe is not None), describe
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import rag.errors as errors
 from ingest.flow import Server
@@ -13,6 +12,7 @@ from rag.identity import check_lead
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.embeddings import Embedder, FloatMatrix
 from rag.lmstudio.http import Notify
+from rag.location import Location
 from rag.store.schema import CANARY_TEXTS, Origin
 
 
@@ -64,7 +64,7 @@ class Servers:
             return at
 
 
-def checked(path: Path, made_with: Origin) -> Callable[[Embedder], None]:
+def checked(path: Location, made_with: Origin) -> Callable[[Embedder], None]:
     """What raises IdentityMismatch for a server that makes other vectors than the index at `path` holds."""
     return lambda embedder: check_lead(path, made_with, embedder, embedder.embed_documents(CANARY_TEXTS))
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ingest.ledger import Group
 from ingest.vectors import Shelf
+from rag.settings import own_folder
 from rag.store.journal import Journal
 from rag.store.schema import DocumentRow, Identity
 from rag.store.upkeep import tidy
@@ -26,7 +27,7 @@ class Tables:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self.identity: Identity = writer.store.identity
-        self._journal = Journal(writer.store.path, self.identity)
+        self._journal = Journal(own_folder(writer.store.path), self.identity)
         self.halves = stored_hashes(writer.store) if writer.rows else np.zeros(0, np.uint64)
         self.shelf = Shelf(writer.store, self.halves, self._journal)
         self._chunks, self._next_tidying = 0, 0.0

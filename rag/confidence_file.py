@@ -1,40 +1,41 @@
-"""What `rag eval --answers --fit` learnt of a knowledge base, on disk: its weights and its threshold."""
+"""What `rag eval --answers --fit` learnt of a knowledge base, beside its tables: its weights and its threshold."""
 
 import json
-import os
 from dataclasses import asdict
-from pathlib import Path
 
 import rag.errors as errors
 from rag.confidence import Confidence, Weights, cosine_scale
+from rag.location import Location
+from rag.store.objects import read, write
 from rag.store.schema import Origin
 from rag.store.tables import store_errors
 
 _NAME = "confidence.json"
 
 
-def load_confidence(kb: Path, made_with: Origin) -> Confidence:
+def load_confidence(kb: Location, made_with: Origin) -> Confidence:
     """How a knowledge base decides whether to answer: as fitted, else by default; the scale is that of its embedder.
 
     Raises KnowledgeBaseError where the file cannot be read. What was fitted for another embedder is not used.
     """
     identity, canaries = made_with
     scale = cosine_scale(canaries)
-    path = kb / _NAME
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        content = read(kb, _NAME)
+        if content is None:
+            return Confidence(scale)
+        stored = json.loads(content)
         if stored["identity"] != asdict(identity):
             return Confidence(scale)
         return Confidence(scale, Weights(**stored["weights"]), float(stored["threshold"]), int(stored["questions"]))
-    except FileNotFoundError:
-        return Confidence(scale)
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise errors.KnowledgeBaseError(
-            f"{path} cannot be read ({exc}). Delete it to go back to the default; `rag eval --answers --fit` makes one."
+            f"{kb}/{_NAME} cannot be read ({exc}). Delete it to go back to the default; "
+            "`rag eval --answers --fit` makes one."
         ) from exc
 
 
-def save_confidence(kb: Path, made_with: Origin, fitted: Confidence) -> None:
+def save_confidence(kb: Location, made_with: Origin, fitted: Confidence) -> None:
     """Keep what was fitted, whole or not at all. Raises KnowledgeBaseError."""
     stored = {
         "weights": asdict(fitted.weights),
@@ -42,10 +43,5 @@ def save_confidence(kb: Path, made_with: Origin, fitted: Confidence) -> None:
         "questions": fitted.fitted,
         "identity": asdict(made_with[0]),
     }
-    unfinished = kb / f"{_NAME}.{os.getpid()}.part"
     with store_errors(kb):
-        try:
-            unfinished.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
-            unfinished.replace(kb / _NAME)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write(kb, _NAME, (json.dumps(stored, indent=2) + "\n").encode())

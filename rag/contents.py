@@ -9,6 +9,7 @@ from rag.display import as_text, human_bytes, text_table
 from rag.display_html import html_frame, html_table
 from rag.display_markdown import markdown_table
 from rag.display_rows import Rows
+from rag.location import Location
 from rag.store.schema import DocumentRow, Identity
 from rag.store.upkeep import Coverages
 
@@ -17,9 +18,9 @@ _COLUMNS = ("source", "chunks", "size", "indexed", "status")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a knowledge base holds. `bytes` is its size on disk, `coverage` that of its two indexes."""
+    """What a knowledge base holds. `bytes` is the size of its files, `coverage` that of its two indexes."""
 
-    path: Path
+    path: Location
     documents: int
     failed: int
     chunks: int

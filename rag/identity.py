@@ -5,12 +5,12 @@ given other prefixes makes others.
 """
 
 import shlex
-from pathlib import Path
 
 import numpy as np
 
 import rag.errors as errors
 from rag.lmstudio.embeddings import Embedder, FloatMatrix, FloatVector
+from rag.location import Location
 from rag.store.schema import CANARY_QUESTION, CANARY_TEXTS, Identity, Origin
 
 # The least cosine of a canary then and now. Measured with MiniLM: the same file gives 1.000000, whatever the batch, the
@@ -30,7 +30,7 @@ def made_by(embedder: Embedder, chunk_tokens: int) -> Origin:
     return identity, [row.tolist() for row in rows]
 
 
-def question_vector(path: Path, made_with: Origin, embedder: Embedder, question: str) -> FloatVector:
+def question_vector(path: Location, made_with: Origin, embedder: Embedder, question: str) -> FloatVector:
     """The unit vector of a question, from one request with the canaries. Raises as `check_lead` does."""
     reply = embedder.embed_together(CANARY_TEXTS, (CANARY_QUESTION, question))
     _check(path, made_with, embedder, reply[:-1], reply[-1:])
@@ -38,7 +38,7 @@ def question_vector(path: Path, made_with: Origin, embedder: Embedder, question:
     return vector
 
 
-def check_lead(path: Path, made_with: Origin, embedder: Embedder, reply: FloatMatrix) -> None:
+def check_lead(path: Location, made_with: Origin, embedder: Embedder, reply: FloatMatrix) -> None:
     """Raise IdentityMismatch where a model makes other vectors than the index at `path` was made with.
 
     `reply` are the vectors of a request whose first texts were CANARY_TEXTS. Raises BadReply where the server gave them
@@ -47,7 +47,7 @@ def check_lead(path: Path, made_with: Origin, embedder: Embedder, reply: FloatMa
     _check(path, made_with, embedder, reply[: len(CANARY_TEXTS)], reply[len(CANARY_TEXTS) :])
 
 
-def _check(path: Path, made_with: Origin, embedder: Embedder, now: FloatMatrix, others: FloatMatrix) -> None:
+def _check(path: Location, made_with: Origin, embedder: Embedder, now: FloatMatrix, others: FloatMatrix) -> None:
     identity, canaries = made_with
     mend = f"Use what it was made with, or have its passages embedded anew: {rebuild_command(path)}"
     today = _identity_of(embedder, now.shape[1], identity.chunk_tokens)
@@ -80,7 +80,7 @@ def _identity_of(embedder: Embedder, dimension: int, chunk_tokens: int) -> Ident
     )
 
 
-def rebuild_command(path: Path, model: str | None = None) -> str:
+def rebuild_command(path: Location, model: str | None = None) -> str:
     """The command that embeds all passages of a knowledge base anew."""
     chosen = f" --model {shlex.quote(model)}" if model else ""
     return f"rag rebuild{chosen} --kb {shlex.quote(str(path))}"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 import rag.errors as errors
 from rag.display_html import html_frame, html_note
 from rag.lmstudio.http import Notify, log_notice
+from rag.location import Location, location_of
 from rag.search.options import SearchKeywords, SearchOptions
-from rag.settings import Settings, load_settings
+from rag.settings import Settings, load_settings, own_folder
 from rag.types import Answer, Citation, Hit, Hits, Step
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _SUMMARIES = "summaries.jsonl"
 
 
 class KnowledgeBase:
-    """Documents that can be searched and asked, at one place on disk.
+    """Documents that can be searched and asked, in one folder or at an `s3://`, `gs://` or `az://` URL.
 
     Opens nothing until it is used: it may be made before there is anything at `path`. Safe inside a running event
     loop; searches may come from several threads. Every method raises RagError, as the most specific of its kinds.
@@ -52,14 +53,14 @@ class KnowledgeBase:
 
     def __init__(
         self,
-        path: str | Path | None = None,
+        path: "str | Location | None" = None,
         *,
         version: str | int | None = None,
         settings: Settings | None = None,
         notify: Notify = log_notice,
     ) -> None:
         self.settings = settings or load_settings()
-        self.path = Path(path) if path is not None else self.settings.kb
+        self.path = location_of(path) if path is not None else self.settings.kb
         self.version = version
         self.notify = notify
         self._embedders: dict[str | None, Embedder] = {}  # by the model that was wanted; a rebuild brings another one
@@ -113,7 +114,9 @@ class KnowledgeBase:
     @property
     def exists(self) -> bool:
         """Whether there is a knowledge base at the path."""
-        return "store" in self.__dict__ or (self.path / "chunks.lance").is_dir()
+        from rag.store.objects import has_table
+
+        return "store" in self.__dict__ or has_table(self.path, "chunks")
 
     @property
     def embedder(self) -> "Embedder":
@@ -322,7 +325,7 @@ class KnowledgeBase:
         from rag.summarizing.summarize import Summarizer, selected
 
         chosen = selected(self.store, self.documents(where, paths), source)
-        kept, finish = Kept(self.path / _SUMMARIES), self._with_staleness
+        kept, finish = Kept(own_folder(self.path) / _SUMMARIES), self._with_staleness
         answer_tokens = self.settings.answer_tokens
         return Summarizer(self.store, chosen, self.chat_model, kept, answer_tokens=answer_tokens, finish=finish, **how)
 
@@ -352,17 +355,19 @@ class KnowledgeBase:
         from rag.store.write import Writer, write_lock
 
         below = source.rstrip("/") + "/"
-        with write_lock(self.path):
-            everything = self.store.documents().values()
+        with write_lock(self.path) as lease:
+            writer = Writer(self.store, lease)
+            everything = writer.rows.values()
             named = {row.id for row in everything if row.source == source or row.source.startswith(below)}
             rows = [row for row in everything if row.id in named or row.part_of in named]
             if not rows:
                 raise errors.DocumentNotFound(
                     f"The knowledge base {self.path} has no document {source!r}. `rag ls` lists them."
                 )
-            Writer(self.store).remove(row.id for row in rows)
-            (self.path / _SUMMARIES).unlink(missing_ok=True)  # what models wrote of it goes as well
+            writer.remove(row.id for row in rows)
+            (own_folder(self.path) / _SUMMARIES).unlink(missing_ok=True)  # what models wrote of it goes as well
             record(self.store)
+        self.store.refresh()
         return len(rows)
 
     def versions(self) -> "list[Version]":
@@ -406,7 +411,8 @@ class KnowledgeBase:
     def status(self) -> "Status":
         """What the knowledge base holds, and how well its index covers it."""
         from rag.contents import Status
-        from rag.store.upkeep import coverage, size_on_disk
+        from rag.store.objects import size
+        from rag.store.upkeep import coverage
 
         rows = self.documents()
         return Status(
@@ -414,7 +420,7 @@ class KnowledgeBase:
             documents=len(rows),
             failed=sum(row.status == "failed" for row in rows),
             chunks=sum(row.chunks for row in rows),
-            bytes=size_on_disk(self.path),
+            bytes=size(self.path),
             identity=self.store.identity,
             coverage=coverage(self.store),
             roots=self.store.roots(),
@@ -425,7 +431,7 @@ class KnowledgeBase:
         from rag.store.names import UPLOADS
 
         root, _, relative = source.partition("/")
-        folder = self.store.roots().get(root, self.path / UPLOADS if root == UPLOADS else None)
+        folder = self.store.roots().get(root, own_folder(self.path) / UPLOADS if root == UPLOADS else None)
         return folder / relative if folder is not None else None
 
     def _with_copies(self, citation: Citation) -> Citation:

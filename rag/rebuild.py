@@ -22,6 +22,8 @@ from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.batches import Embedded, Embedding, Text
 from rag.lmstudio.embeddings import Embedder
 from rag.lmstudio.families import estimated_tokens
+from rag.location import Remote
+from rag.settings import own_folder
 from rag.store.journal import Journal
 from rag.store.names import digest
 from rag.store.schema import CANARY_QUESTION, CANARY_TEXTS, Origin
@@ -92,6 +94,11 @@ def rebuild(
     asked of the model server. Raises KnowledgeBaseError, as where another process writes to it, ServerError, also where
     the server cannot embed one of the texts, or IdentityMismatch where the model changes while it is used.
     """
+    if isinstance(kb.path, Remote):
+        raise errors.UsageProblem(
+            f"The vectors of {kb.path} cannot be replaced: that commit would be the only one which a writer can make "
+            "after it has lost its lease. Ingest into another URL, with RAG_EMBEDDING_MODEL set to the other model."
+        )
     began = time.perf_counter()
     store = kb.store
     if dry_run:
@@ -141,7 +148,7 @@ def _opened(store: Store, made_with: Origin) -> Journal:
     identity, canaries = made_with
     names = [digest("canary", text) for text in (*CANARY_TEXTS, CANARY_QUESTION)]
     now = np.array(canaries, np.float32)
-    journal = Journal(store.path, identity, _JOURNAL)
+    journal = Journal(own_folder(store.path), identity, _JOURNAL)
     then = [journal.found[name] for name in names if name in journal.found]
     if len(then) < len(names) or float((np.array(then) * now).sum(axis=1).min()) < SIMILAR:
         journal.clear()
@@ -238,8 +245,8 @@ class _Passages:
 def _switch(store: Store, embedder: Embedder, made_with: Origin) -> None:
     """Put the new vectors in, all at once, and make the indexes."""
     # What an ingest left is of the former model, though it may have the same name.
-    Journal(store.path, store.identity).clear()
-    journal = Journal(store.path, made_with[0], _JOURNAL)
+    Journal(own_folder(store.path), store.identity).clear()
+    journal = Journal(own_folder(store.path), made_with[0], _JOURNAL)
     # The model may have been changed while it was used: then the next run begins anew.
     check_lead(store.path, made_with, embedder, embedder.embed_documents(CANARY_TEXTS))
     replace_vectors(store, made_with, lambda names: np.stack([journal.found[name] for name in names]))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import rag.errors as errors
+from rag.location import Location, location_of, whole
 from rag.settings import state_dir
 from rag.types import Answer, Citation, CitationStatus, Cut, Hit, Place
 
@@ -46,7 +47,7 @@ class SessionRow:
     """A saved conversation as a list shows it; `at` is its last turn's time, else that of its beginning."""
 
     name: str
-    kb: Path
+    kb: Location
     turns: int
     at: float
 
@@ -57,9 +58,9 @@ class Session:
     Several processes may use it at once: each line is written whole, under a lock.
     """
 
-    def __init__(self, name: str, kb: Path) -> None:
+    def __init__(self, name: str, kb: Location) -> None:
         self.name, self.path = name, _path(name)
-        self._kb = kb.resolve()
+        self._kb = whole(kb)
 
     def turns(self) -> tuple[list[Turn], int]:
         """The turns, oldest first, and how many lines cannot be read.
@@ -101,7 +102,7 @@ class Session:
         return _line({"format": _FORMAT, "kb": str(self._kb), "begun": time.time()})
 
     def _check(self, header: Mapping[str, Any] | None) -> None:
-        if header is not None and Path(str(header["kb"])) != self._kb:
+        if header is not None and location_of(str(header["kb"])) != self._kb:
             raise errors.SessionProblem(
                 f"The session {self.name!r} belongs to the knowledge base {header['kb']}, not to {self._kb}. "
                 f"Go on with that one by --kb, or take another name; `rag chat --list` lists what there is."
@@ -133,11 +134,11 @@ def sessions() -> list[SessionRow]:
             continue
         if header is not None:
             at = turns[-1].at if turns else float(header["begun"])
-            rows.append(SessionRow(path.stem, Path(str(header["kb"])), len(turns), at))
+            rows.append(SessionRow(path.stem, location_of(str(header["kb"])), len(turns), at))
     return sorted(rows, key=lambda row: row.at, reverse=True)
 
 
-def questions(kb: Path) -> list[str]:
+def questions(kb: Location) -> list[str]:
     """What was asked in all saved conversations with a knowledge base, the oldest first; nothing twice in a row."""
     asked: list[tuple[float, str]] = []
     for path in _folder().glob(f"*{_SUFFIX}"):
@@ -145,7 +146,7 @@ def questions(kb: Path) -> list[str]:
             header, turns, _ = _parsed(path.stem, path.read_bytes())
         except (OSError, errors.SessionProblem):
             continue
-        if header is not None and Path(str(header["kb"])) == kb.resolve():
+        if header is not None and location_of(str(header["kb"])) == whole(kb):
             asked += [(turn.at, turn.answer.question) for turn in turns]
     return [question for question, _ in itertools.groupby(question for _, question in sorted(asked))]
 

@@ -1,8 +1,10 @@
 """All settings, frozen, with their units. This is the only reader of environment variables and of the config file.
 
-Order: arguments, then environment, then the config file, then the defaults written here.
+Order: arguments, then environment, then the config file, then the defaults written here. (How to reach a bucket is said
+in the variables of its provider's own programs, which rag/location.py reads.)
 """
 
+import hashlib
 import os
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
@@ -13,6 +15,7 @@ from typing import Any
 import platformdirs
 
 from rag.errors import SettingsError
+from rag.location import Location, location_of
 
 APP = "lmstudio-rag"
 SECRETS = ("api_token", "service_token")
@@ -33,7 +36,7 @@ class Settings:
     host: str = _set("localhost:1234", "the model server: host, host:port or a URL", by=("LMSTUDIO_HOST",))
     # LM Studio's documents say LM_API_TOKEN, its Python SDK reads LMSTUDIO_API_TOKEN.
     api_token: str | None = _set(None, "LM Studio's API token", by=("LM_API_TOKEN", "LMSTUDIO_API_TOKEN"))
-    kb: Path = _set(_HERE, "the knowledge base, a folder")  # noqa: RUF009  a path never changes
+    kb: Location = _set(_HERE, "the knowledge base: a folder, or a URL of a bucket")  # noqa: RUF009  a path never changes
     embedding_model: str | None = _set(None, "for a new knowledge base; unset: what is loaded, else what is there")
     chat_model: str | None = _set(None, "what writes answers; unset: what is loaded, else what is there")
     chat_context: int = _set(0, "to load the chat model with; 0: as many as answers need", "tokens", least=0)
@@ -83,6 +86,16 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Where conversations, locks and notes about loaded models lie: `$RAG_STATE_DIR`, else the user's state folder."""
     named = environ.get("RAG_STATE_DIR")
     return Path(named) if named else Path(platformdirs.user_state_dir(APP, appauthor=False))
+
+
+def own_folder(kb: Location, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where this machine keeps what goes with a knowledge base: its folder, or for a bucket's one in the state folder.
+
+    What lies in the latter no other machine needs: journals, locks, what models wrote and can write again.
+    """
+    if isinstance(kb, Path):
+        return kb
+    return state_dir(environ) / "remote" / hashlib.blake2b(str(kb).encode(), digest_size=12).hexdigest()
 
 
 def for_programs(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -166,8 +179,8 @@ def _fitting(name: str, value: Any, where: str) -> Any:
             }[value.lower()]
         elif wanted is bool and not isinstance(value, bool):
             raise ValueError
-        elif wanted is Path:
-            fitted = Path(value).expanduser()
+        elif name == "kb":
+            fitted = location_of(value)
         else:
             fitted = wanted(value)
     except (ValueError, TypeError, KeyError) as exc:

@@ -8,6 +8,7 @@ import pytest
 from engine_fixture import engine
 from service_fixture import RunningService, running_service
 
+from bench.s3_server import S3, s3
 from rag.cli.demo import MODELS
 from rag.knowledge_base import KnowledgeBase
 from rag.settings import ENVIRONMENT, Settings
@@ -67,6 +68,13 @@ def command_environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
         "RAG_KB": str(tmp_path / "notes.kb"),
         "NO_COLOR": "1",
     }
+
+
+@pytest.fixture(scope="session")
+def object_storage() -> Iterator[S3]:
+    """An S3 server; each test takes a path of its own in its bucket."""
+    with s3() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

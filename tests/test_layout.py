@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 # A file may import the rows above its own, and files of its own row that stand to its left.
 ROWS = """
-rag.errors rag.web.names rag.web.quiet rag.web.sockets rag.web.sse rag.web.limits rag.web.guard rag.web.threads
-rag.web.serving
+rag.errors rag.location
+rag.web.names rag.web.quiet rag.web.sockets rag.web.sse rag.web.limits rag.web.guard rag.web.threads rag.web.serving
 rag.display rag.display_markdown rag.display_html rag.display_rows rag.notebook
 rag.types rag.formed_answer rag.settings rag.tokens rag.sentences rag.orders rag.quoting rag.stop_words rag.words
 rag.evaluation.metrics
@@ -22,11 +22,10 @@ rag.lmstudio.families rag.lmstudio.http rag.lmstudio.models rag.lmstudio.choice 
 rag.lmstudio.leases rag.lmstudio.keeper rag.lmstudio.memory rag.lmstudio.residency rag.lmstudio.batches
 rag.lmstudio.embeddings rag.lmstudio.token_scale rag.lmstudio.chat rag.lmstudio.schemas rag.lmstudio.formed
 rag.lmstudio.agent rag.lmstudio.client
-rag.store.names rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
+rag.store.names rag.store.objects rag.store.schema rag.search.select rag.store.lance rag.store.tables rag.store.journal
 rag.store.vectors
-rag.store.kept rag.store.write rag.store.fragments rag.store.upkeep rag.store.within rag.store.search
-rag.store.both rag.store.rank
-rag.store.versions
+rag.store.kept rag.store.lease rag.store.write rag.store.fragments rag.store.upkeep rag.store.within rag.store.search
+rag.store.both rag.store.rank rag.store.versions
 rag.store.adapter_file
 rag.markers rag.thinking rag.links
 rag.citing.wording rag.citing.quantities rag.citing.dates rag.citing.opposites rag.citing.polarity rag.citing.claims
@@ -68,12 +67,12 @@ ingest.report ingest.in_notebook ingest.inventory ingest.fetch ingest.vectors in
 ingest.servers ingest.describe ingest.parcels ingest.distribute
 ingest.pipeline ingest.watch ingest.show ingest.cli
 rag.source_view
-rag.service.options rag.service.problems rag.service.guard rag.service.metrics rag.service.streams
+rag.service.options rag.service.turn rag.service.problems rag.service.guard rag.service.metrics rag.service.streams
 rag.service.desk rag.service.forms
 rag.service.api_page rag.service.images rag.service.lmstudio_forms rag.service.uploads rag.service.kb_routes
 rag.service.conversation_routes
 rag.service.document_routes rag.service.openai_routes rag.service.lmstudio_routes
-rag.service.app rag.service.serve
+rag.service.app rag.service.workers rag.service.serve
 rag.mcp_server.forms rag.mcp_server.tools rag.mcp_server.server rag.mcp_server.http rag.mcp_server.snippet
 rag.cli.questions rag.cli.chat_commands rag.cli.chat rag.cli.summarize rag.cli.why rag.cli.documents rag.cli.versions
 rag.cli.rebuild rag.cli.models rag.cli.engine rag.cli.config rag.cli.demo
@@ -98,6 +97,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pyarrow": "rag.store",
     "lance": "rag.store.fragments",
     "ray": "ingest.distribute",
+    "obstore": "rag.store.objects",
     "pydantic": ("rag.lmstudio.schemas", "rag.service", "rag.mcp_server"),
     "pydantic_core": "rag.lmstudio.schemas",
     "jsonschema": ("rag.lmstudio.schemas", "rag.engine.integrations"),

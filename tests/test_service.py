@@ -240,8 +240,10 @@ def _saved(document: Any) -> bytes:
 
 
 def test_one_upload_at_a_time(service: RunningService) -> None:
-    with service.desk.ingesting:
-        busy = service.http.post(DOCUMENTS, files={"files": ("gate.md", b"x")})
+    assert service.desk.ingesting.acquire()
+    assert service.http.get("/api/kb").json()["ingesting"]
+    busy = service.http.post(DOCUMENTS, files={"files": ("gate.md", b"x")})
+    service.desk.ingesting.release()
     assert (busy.status_code, busy.json()["error"]["code"]) == (409, "knowledge_base_busy")
     assert "Retry-After" in busy.headers
     assert not service.desk.ingesting.locked()

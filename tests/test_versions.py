@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 import rag.errors as errors
 from rag.cli.app import app
 from rag.knowledge_base import KnowledgeBase
+from rag.store.objects import size
 from rag.store.schema import chunks_schema
 from rag.store.search import by_vector, by_words
 from rag.store.tables import Store
-from rag.store.upkeep import size_on_disk, tidy
+from rag.store.upkeep import tidy
 from rag.store.versions import find, open_version, record, restore, tag, untag, versions
 from rag.store.write import RESTORING, Writer
 
@@ -134,9 +135,9 @@ def test_no_more_than_twenty_untagged_ones(store: Store) -> None:
 
 
 def test_versions_share_their_files(store: Store) -> None:
-    before = size_on_disk(store.path)
+    before = size(store.path)
     tag(store, "now")
-    assert size_on_disk(store.path) - before < 1000
+    assert size(store.path) - before < 1000
 
 
 def test_tagging_the_present_makes_it_a_version(store: Store) -> None:

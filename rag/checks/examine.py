@@ -1,7 +1,6 @@
 """All checks, in the order in which they are mended: the settings, the machine, the server, the knowledge base."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import rag.errors as errors
 from rag.checks.check import Check, fail, ok
@@ -14,7 +13,7 @@ from rag.lmstudio.http import Connection
 from rag.settings import config_path, traced_settings
 
 
-def examine(kb: Path | None, service_port: int) -> Iterator[Check]:
+def examine(kb: str | None, service_port: int) -> Iterator[Check]:
     """Run all checks, one after another, on this knowledge base or the one that is set. Starts and changes nothing.
 
     `service_port` is where `rag serve` would listen.

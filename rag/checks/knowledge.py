@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 import rag.errors as errors
 from rag.checks.check import Check, fail, ok, warn
@@ -11,6 +10,8 @@ from rag.contents import Status
 from rag.identity import check_lead, rebuild_command
 from rag.knowledge_base import KnowledgeBase
 from rag.lmstudio.models import Model
+from rag.location import Location, Remote
+from rag.store.lease import writing
 from rag.store.schema import CANARY_QUESTION, CANARY_TEXTS
 from rag.store.upkeep import LARGE, Coverage
 
@@ -35,8 +36,11 @@ def knowledge_checks(base: KnowledgeBase, models: Collection[Model]) -> Iterator
     yield _identity(base, models)
 
 
-def _writer(path: Path) -> Check:
+def _writer(path: Location) -> Check:
     """Who writes holds a lock of the operating system's, which ends with its process: a dead one holds none here."""
+    if isinstance(path, Remote):
+        told = writing(path)
+        return warn("writer", told, "Wait for it.") if told else ok("writer", "nobody is writing to it")
     file = path / "write.lock"
     try:
         held = is_held(file)

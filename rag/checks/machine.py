@@ -13,7 +13,7 @@ from pathlib import Path
 import rag.errors as errors
 from rag.checks.check import Check, fail, ok, warn
 from rag.display import human_bytes
-from rag.settings import Settings, state_dir
+from rag.settings import Settings, own_folder, state_dir
 
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?(?:>=([\d.]+))?")
 _LITTLE, _TOO_LITTLE = 2_000_000_000, 100_000_000  # bytes that are free
@@ -96,7 +96,7 @@ def _terminal() -> Check:
 
 
 def _disk(settings: Settings) -> Check:
-    place = _existing(settings.kb)
+    place = _existing(own_folder(settings.kb))
     free = shutil.disk_usage(place).free
     message = f"{human_bytes(free)} free at {place}"
     if free < _TOO_LITTLE:

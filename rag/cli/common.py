@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -61,7 +60,7 @@ def settings(**overrides: Any) -> "Settings":
     return load_settings(**overrides)
 
 
-def knowledge_base(kb: Path | None, at: str | None = None, **overrides: Any) -> "KnowledgeBase":
+def knowledge_base(kb: str | None, at: str | None = None, **overrides: Any) -> "KnowledgeBase":
     """The knowledge base that the command line, the environment or the default names, `at` a version of it."""
     from rag.knowledge_base import KnowledgeBase
 

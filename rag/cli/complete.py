@@ -6,11 +6,11 @@ documents and their names are hostile: what a shell could take for more than a w
 
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import typer
 
 from rag.errors import RagError
+from rag.location import Location
 
 _WORD = re.compile(r"[\w./@%+,=-]+")
 _MOST = 500  # offers; a shell that gets thousands asks whether to show them
@@ -87,7 +87,7 @@ def downloads(incomplete: str) -> list[str]:
     return _offered(found, incomplete)
 
 
-def _kb(ctx: typer.Context) -> Path:
+def _kb(ctx: typer.Context) -> Location:
     from rag.settings import load_settings
 
     return load_settings(kb=ctx.params.get("kb")).kb

@@ -27,7 +27,7 @@ def status(kb: flags.Kb = None, at: flags.At = None, json: flags.Json = False) -
     with knowledge_base(kb, at) as base:
         found, confidence = base.status(), base.confidence
     if json:
-        print_json(asdict(found) | {"confidence": asdict(confidence)})
+        print_json(asdict(found) | {"path": str(found.path), "confidence": asdict(confidence)})
         return
     identity, cover = found.identity, found.coverage
     rows = [

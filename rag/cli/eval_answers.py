@@ -36,7 +36,7 @@ class AnswerOptions:
     json: bool
 
 
-def evaluate_answers(path: Path, kb: Path | None, options: AnswerOptions) -> None:
+def evaluate_answers(path: Path, kb: str | None, options: AnswerOptions) -> None:
     """Ask the questions, score what is answered, print it. Exits with 1 where a figure fell below the baseline's."""
     from rag.evaluation.answers import MEASURES, Kind, answer_scores
     from rag.evaluation.asking import KeptChat, ask
@@ -91,7 +91,7 @@ def evaluate_answers(path: Path, kb: Path | None, options: AnswerOptions) -> Non
         sys.exit(1)
 
 
-def _subject(path: Path, kb: Path | None, options: AnswerOptions) -> "tuple[str, KnowledgeBase, list[Case]]":
+def _subject(path: Path, kb: str | None, options: AnswerOptions) -> "tuple[str, KnowledgeBase, list[Case]]":
     """The knowledge base and the questions: a sample of the set's, and for three of these one that is off topic."""
     from rag.evaluation.asking import off_topic_cases, own_cases, set_cases
     from rag.evaluation.datasets import read_dataset, read_questions

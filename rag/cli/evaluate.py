@@ -177,7 +177,7 @@ class Subject:
         return f"{self.name}, {len(self.queries)} questions{sample}{left_out}"
 
 
-def _subject(path: Path, kb: Path | None, most: int | None, *, download: bool | None) -> Subject:
+def _subject(path: Path, kb: str | None, most: int | None, *, download: bool | None) -> Subject:
     from rag.evaluation.datasets import read_dataset, read_questions
     from rag.evaluation.retrieval import judged_names, own_queries, sampled, spanned_names
 

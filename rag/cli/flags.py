@@ -1,6 +1,5 @@
 """The arguments and options that several commands share, each declared once, with what TAB offers for it."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,8 +7,13 @@ import typer
 import rag.cli.complete as complete
 
 Kb = Annotated[
-    Path | None,
-    typer.Option("--kb", help="The knowledge base: a folder. Default: $RAG_KB, else ./.rag.", show_default=False),
+    str | None,
+    typer.Option(
+        "--kb",
+        metavar="PLACE",
+        help="The knowledge base: a folder, or s3://, gs:// or az://BUCKET/PATH. Default: $RAG_KB, else ./.rag.",
+        show_default=False,
+    ),
 ]
 At = Annotated[
     str | None,

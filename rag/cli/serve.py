@@ -32,12 +32,20 @@ def serve(
         ),
     ] = None,
     asks: Annotated[int, typer.Option(min=1, help="Questions that are answered at the same time.")] = 4,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that answer; for many readers, on a machine of many cores.")
+    ] = 1,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Add and remove no documents: a replica of what another one writes.")
+    ] = False,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="The largest upload.")] = 512,
     json: flags.Json = False,
 ) -> None:
     """Serve the knowledge base: a page, its API, and a model `rag` for OpenAI clients. Ctrl-C ends it.
 
     Example: rag serve --kb notes.kb
+
+    Example: rag serve --kb s3://bucket/notes.kb --read-only --workers 4
     """
     from rag.service.options import ServiceOptions
     from rag.service.serve import serve as run
@@ -52,6 +60,7 @@ def serve(
         images=tuple(images or ()),
         asks_at_once=asks,
         most_upload_bytes=max_upload_mb << 20,
+        read_only=read_only,
     )
 
     def ready(address: str) -> None:
@@ -61,6 +70,6 @@ def serve(
             notify(f"Serving {configured.kb} on {address}. Ctrl-C ends it.")
 
     try:
-        run(configured, options, ready)
+        run(configured, options, ready, workers)
     except KeyboardInterrupt:  # which uvicorn raises again when it has ended everything
         notify("Stopped.")

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
 
 from rag.conversation import Conversation
+from rag.location import whole
 from rag.service.desk import Desk, TheDesk
 from rag.service.forms import (
     AnswerForm,
@@ -57,7 +58,7 @@ def remove(desk: TheDesk, name: Name) -> DeletedForm:
 
 
 def _ours(desk: Desk) -> list[SessionRow]:
-    here = desk.kb.path.resolve()
+    here = whole(desk.kb.path)
     return [row for row in sessions() if row.kb == here]
 
 

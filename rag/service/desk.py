@@ -1,7 +1,6 @@
 """What all requests share: the knowledge base, the model server, who may ask now, who ingests, and the figures."""
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Annotated, TypeVar
@@ -13,6 +12,7 @@ from rag.lmstudio.client import LMStudio
 from rag.service.metrics import Metrics
 from rag.service.options import ServiceOptions
 from rag.service.problems import Refused
+from rag.service.turn import Turn
 from rag.settings import Settings
 from rag.web.threads import Notice, Put, Silence, Threads, tell
 
@@ -29,8 +29,8 @@ class Desk:
         self.lm = LMStudio(settings=settings, notify=tell)
         self.chat = self.kb.chat_model  # made here, not by the first two threads that want it
         self.threads = Threads()
-        self.metrics = Metrics()
-        self.ingesting = threading.Lock()
+        self.metrics = Metrics(options.shared)
+        self.ingesting = Turn(options.shared)
         self._free = asyncio.Semaphore(options.asks_at_once)
         self._waiting = 0
         self._ending = False

@@ -1,8 +1,7 @@
 """/api/kb/documents: list, upload, read at a place, see a page, fetch the file, remove."""
 
-import threading
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, File, Query, Response, UploadFile
@@ -68,18 +67,18 @@ async def upload(desk: TheDesk, files: Annotated[list[UploadFile], File(descript
     """Keep files in the knowledge base's folder and read them; one of the same name is replaced."""
     if len(files) > desk.options.most_files:
         raise errors.UsageProblem(f"{len(files)} files came at once; the most is {desk.options.most_files}.")
-    turn = _Turn(desk.ingesting)
+    _take_turn(desk)
     try:
         kept = await run_in_threadpool(receive, desk.kb, [(file.filename, file.file) for file in files])
     except BaseException:
-        turn.end()
+        desk.ingesting.release()
         raise
 
     def work(put: Put[Event]) -> None:
         try:
             report = read(desk.kb, kept, put)
         finally:
-            turn.end()
+            desk.ingesting.release()
         for name in ("added", "updated", "unchanged", "failed"):
             desk.metrics.documents.labels(name).inc(getattr(report, name))
 
@@ -89,8 +88,11 @@ async def upload(desk: TheDesk, files: Annotated[list[UploadFile], File(descript
 @router.delete("", responses=KNOWLEDGE, summary="Remove a document")
 def remove(desk: TheDesk, source: SourceQuery) -> RemovedForm:
     """Remove a document, or all below a folder; the file goes with it only where it came by an upload."""
-    with _turn(desk):
+    _take_turn(desk)
+    try:
         return RemovedForm(removed=forget(desk.kb, source))
+    finally:
+        desk.ingesting.release()
 
 
 @router.get("/text", responses=KNOWLEDGE, summary="Read a document at a place")
@@ -177,27 +179,14 @@ def _document(kb: KnowledgeBase, row: DocumentRow) -> DocumentForm:
     )
 
 
-class _Turn:
-    """The one turn to change the knowledge base. Raises Refused, a 409, where another request has it."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        if not lock.acquire(blocking=False):
-            message = "Documents are being read already. Wait for them, and try again."
-            raise Refused(409, message, "knowledge_base_busy", {"Retry-After": "10"})
-        self._lock = lock
-
-    def end(self) -> None:
-        """Let others have it."""
-        self._lock.release()
-
-
-@contextmanager
-def _turn(desk: Desk) -> Iterator[None]:
-    turn = _Turn(desk.ingesting)
-    try:
-        yield
-    finally:
-        turn.end()
+def _take_turn(desk: Desk) -> None:
+    """Take the turn to change the knowledge base. Raises Refused, a 409 where another request has it."""
+    if desk.options.read_only:
+        message = "This service only reads. Add and remove documents where the knowledge base is written."
+        raise Refused(403, message, "read_only")
+    if not desk.ingesting.acquire():
+        message = "Documents are being read already. Wait for them, and try again."
+        raise Refused(409, message, "knowledge_base_busy", {"Retry-After": "10"})
 
 
 async def _events(steps: AsyncGenerator[Event | Notice | Silence, None]) -> AsyncGenerator[bytes, None]:

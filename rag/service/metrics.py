@@ -1,8 +1,10 @@
 """Figures for Prometheus. The only door to prometheus_client."""
 
 import time
+from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag.types import Answer
@@ -13,9 +15,13 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 
 
 
 class Metrics:
-    """The figures of one service, in a registry of its own. No question, name or text of a document is in them."""
+    """The figures of one service, in a registry of its own. No question, name or text of a document is in them.
 
-    def __init__(self) -> None:
+    Where several processes serve they keep them in files of a `shared` folder, and each tells the sum of all.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
         self._registry = CollectorRegistry()
         labels = ("method", "route", "status")
         self.requests = Counter("rag_requests", "Requests that were answered.", labels, registry=self._registry)
@@ -26,8 +32,18 @@ class Metrics:
             registry=self._registry,
             buckets=_SECONDS,
         )
-        self.running = Gauge("rag_requests_running", "Requests that are being answered.", registry=self._registry)
-        self.waiting = Gauge("rag_asks_waiting", "Questions that wait for their turn.", registry=self._registry)
+        self.running = Gauge(
+            "rag_requests_running",
+            "Requests that are being answered.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self.waiting = Gauge(
+            "rag_asks_waiting",
+            "Questions that wait for their turn.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
         self.answers = Counter("rag_answers", "Answers by how they ended.", ("outcome",), registry=self._registry)
         self.citations = Counter(
             "rag_citations", "Citations by what their check found.", ("status",), registry=self._registry
@@ -44,7 +60,16 @@ class Metrics:
 
     def text(self) -> bytes:
         """All figures as Prometheus reads them."""
-        return generate_latest(self._registry)
+        if self._shared is None:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=str(self._shared))  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+
+def forget_process(shared: Path, pid: int) -> None:
+    """A process has ended: what it was doing is done by nobody now, what it had done stays counted."""
+    mark_process_dead(pid, path=str(shared))  # type: ignore[no-untyped-call]
 
 
 class Measured:

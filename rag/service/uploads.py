@@ -13,6 +13,7 @@ from ingest.pipeline import ingest
 from ingest.report import IngestReport, Outcome, Progress
 from ingest.sources import File, size_and_time
 from rag.knowledge_base import KnowledgeBase
+from rag.settings import own_folder
 from rag.store.names import UPLOADS
 from rag.web.threads import Put
 
@@ -57,7 +58,7 @@ def receive(kb: KnowledgeBase, given: Sequence[tuple[str | None, BinaryIO]]) -> 
         raise errors.UsageProblem(
             f"A folder called {UPLOADS} is in this knowledge base already, so it takes no uploads: copy files there."
         )
-    folder = kb.path / UPLOADS
+    folder = own_folder(kb.path) / UPLOADS
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_kept(folder, name, stream) for name, (_, stream) in zip(names, given, strict=True)]
@@ -111,7 +112,7 @@ def forget(kb: KnowledgeBase, source: str) -> int:
     before = _uploaded(kb)
     removed = kb.remove(source)
     for gone in before - _uploaded(kb):
-        (kb.path / gone).unlink(missing_ok=True)
+        (own_folder(kb.path) / gone).unlink(missing_ok=True)
     return removed
 
 
@@ -131,6 +132,6 @@ def _uploaded(kb: KnowledgeBase) -> set[str]:
 def _left_over(kb: KnowledgeBase) -> list[File]:
     """Files that were kept and not read, for the knowledge base was busy or the service was stopped."""
     known = _uploaded(kb)
-    paths = sorted(path for path in (kb.path / UPLOADS).iterdir() if not path.name.startswith("."))
+    paths = sorted(path for path in (own_folder(kb.path) / UPLOADS).iterdir() if not path.name.startswith("."))
     found = [File(path, UPLOADS, f"{UPLOADS}/{path.name}", *size_and_time(path.stat())) for path in paths]
     return [file for file in found if file.source not in known]

@@ -1,4 +1,4 @@
-"""What models wrote of parts of documents or of pictures, kept in the knowledge base: it need not be written twice."""
+"""What models wrote of parts of documents or of pictures, kept so that it need not be written twice."""
 
 import json
 import os
@@ -26,8 +26,10 @@ class Kept:
         """Keep it."""
         self._known[name] = said
         line = json.dumps({"name": name, "said": said}, ensure_ascii=False) + "\n"
-        with suppress(OSError), self._path.open("ab") as file:  # a knowledge base may lie where nothing can be written
-            file.write(line.encode("utf-8", "surrogatepass"))
+        with suppress(OSError):  # a knowledge base may lie where nothing can be written
+            self._path.parent.mkdir(parents=True, exist_ok=True)  # that of a bucket's is made when it is needed
+            with self._path.open("ab") as file:
+                file.write(line.encode("utf-8", "surrogatepass"))
 
     @cached_property
     def _known(self) -> dict[str, str]:

@@ -6,7 +6,6 @@ tables that nobody changes, and compares what an index does not cover yet one by
 
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from rag.store.lance import BTree, IvfRq
 from rag.store.tables import Store, store_errors
@@ -80,9 +79,3 @@ def _is_well(store: Store, changed: int, large: int) -> bool:
     fragments = store.chunks_table.stats()["fragment_stats"]["num_small_fragments"]
     now = coverage(store)
     return bool(fragments < _FRAGMENTS and now.words.unindexed < _BEHIND and now.vectors.kind)
-
-
-def size_on_disk(path: Path) -> int:
-    """Bytes of all files of the knowledge base; versions share theirs."""
-    stats = (file.stat() for file in path.rglob("*") if file.is_file())
-    return sum({(stat.st_dev, stat.st_ino): stat.st_size for stat in stats}.values())

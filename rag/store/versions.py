@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import rag.errors as errors
+from rag.location import Location, Remote
 from rag.store.names import digest
 from rag.store.tables import Store, store_errors
 from rag.store.upkeep import tidy
@@ -47,8 +48,9 @@ class Version:
     tags: tuple[str, ...] = field(default=())
 
 
-def versions(path: Path) -> list[Version]:
-    """The versions of the knowledge base at `path`, oldest first."""
+def versions(place: Location) -> list[Version]:
+    """The versions of the knowledge base at a place, oldest first. Raises UsageProblem for a bucket."""
+    path = _on_disk(place)
     tags = _tags(path)
     found = []
     for file in path.glob("versions/*/version.json"):
@@ -70,8 +72,9 @@ def find(path: Path, wanted: str | int) -> Version:
     )
 
 
-def open_version(path: Path, wanted: str | int) -> Store:
-    """The knowledge base as it was, for reading only. Raises VersionNotFound."""
+def open_version(place: Location, wanted: str | int) -> Store:
+    """The knowledge base as it was, for reading only. Raises VersionNotFound, UsageProblem for a bucket."""
+    path = _on_disk(place)
     if not (path / "chunks.lance").is_dir():
         return Store.open(path)  # which says what is wrong
     number = find(path, wanted).number
@@ -81,8 +84,11 @@ def open_version(path: Path, wanted: str | int) -> Store:
 def record(store: Store, *, keep: timedelta = _KEEP) -> Version | None:
     """Keep the present state as a version, unless the last one is the same, and delete what is due.
 
-    None on a disk without hard links, where only what is tagged is kept. Make it within the write lock.
+    None in a bucket, and on a disk without hard links, where only what is tagged is kept. Make it within the write
+    lock.
     """
+    if isinstance(store.path, Remote):
+        return None
     with store_errors(store.path):
         present = _present(store)
         if present.number:
@@ -94,7 +100,7 @@ def record(store: Store, *, keep: timedelta = _KEEP) -> Version | None:
                 if exc.errno == errno.ENOSPC:
                     raise
                 return None
-        _forget(store.path, keep)
+        _forget(_on_disk(store.path), keep)
     return version
 
 
@@ -104,23 +110,25 @@ def tag(store: Store, name: str, wanted: str | int | None = None) -> Version:
     Raises VersionNotFound, and UsageProblem for a name that cannot be one or is taken. Make it within the write lock.
     """
     _check_name(name)
-    tags = _tags(store.path)
+    path = _on_disk(store.path)
+    tags = _tags(path)
     if name in tags:
         raise errors.UsageProblem(
             f"{name!r} is version {tags[name]} already. Choose another name, or first: rag tag --delete {name}"
         )
     with store_errors(store.path):
         if wanted is not None:
-            version = find(store.path, wanted)
+            version = find(path, wanted)
         else:
             version = _present(store)
             version = version if version.number else _keep(store, version, _link_or_copy)
-        _write(store.path / "versions" / "tags.json", {**tags, name: version.number})
-    return find(store.path, version.number)
+        _write(path / "versions" / "tags.json", {**tags, name: version.number})
+    return find(path, version.number)
 
 
-def untag(path: Path, name: str) -> None:
+def untag(place: Location, name: str) -> None:
     """Delete a tag; its version goes when it is a week old. Raises VersionNotFound. Make it within the write lock."""
+    path = _on_disk(place)
     tags = _tags(path)
     if name not in tags:
         raise errors.VersionNotFound(f"The knowledge base {path} has no tag {name!r}. `rag versions` lists them.")
@@ -128,12 +136,13 @@ def untag(path: Path, name: str) -> None:
         _write(path / "versions" / "tags.json", {tag: number for tag, number in tags.items() if tag != name})
 
 
-def restore(path: Path, wanted: str | int) -> Version:
+def restore(place: Location, wanted: str | int) -> Version:
     """Make a version the present one; that is a new version, so it can be undone.
 
     A restore that is cut short is finished by the next one, and until then nothing else is written. Raises
-    VersionNotFound, KnowledgeBaseBusy.
+    VersionNotFound, KnowledgeBaseBusy, UsageProblem for a bucket.
     """
+    path = _on_disk(place)
     with write_lock(path):
         store = Store.open(path)
         version = find(path, wanted)
@@ -160,6 +169,16 @@ def restore(path: Path, wanted: str | int) -> Version:
         return record(store) or _present(store)
 
 
+def _on_disk(place: Location) -> Path:
+    """The folder of a knowledge base that keeps versions. Raises UsageProblem."""
+    if isinstance(place, Remote):
+        raise errors.UsageProblem(
+            f"{place} keeps no versions: they are hard links, which object storage does not know. Turn on the bucket's "
+            "own versioning, or copy the knowledge base to another URL before a change."
+        )
+    return place
+
+
 def _present(store: Store) -> Version:
     """The present state: the last version if that holds the same, else one without a number."""
     rows = sorted(store.documents().values(), key=lambda row: row.id)
@@ -184,14 +203,15 @@ def _present(store: Store) -> Version:
 
 def _keep(store: Store, present: Version, place: Callable[[Path, Path], Any]) -> Version:
     """Make the folder of a version. It gets its name when it is whole."""
-    known = versions(store.path)
+    path = _on_disk(store.path)
+    known = versions(path)
     number = known[-1].number + 1 if known else 1
-    folder = _folder(store.path, number)
+    folder = _folder(path, number)
     parts = folder.with_suffix(_PARTS)
     shutil.rmtree(parts, ignore_errors=True)
     try:
         for name, version in present.tables.items():
-            table = store.path / f"{name}.lance"
+            table = path / f"{name}.lance"
             for file in _files(table, version):
                 _place(file, parts / table.name / file.relative_to(table), place)
         values = {**asdict(present), "number": number}
@@ -201,7 +221,7 @@ def _keep(store: Store, present: Version, place: Callable[[Path, Path], Any]) ->
     except OSError:
         shutil.rmtree(parts, ignore_errors=True)
         raise
-    return find(store.path, number)
+    return find(path, number)
 
 
 def _files(table: Path, version: int) -> Iterator[Path]:

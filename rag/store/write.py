@@ -18,8 +18,12 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 import rag.errors as errors
+from rag.location import Location, Remote
+from rag.settings import own_folder
 from rag.store.lance import col, lit
+from rag.store.lease import Lease, fence, lease_of, machine_name
 from rag.store.names import digest, embedded_hash
+from rag.store.objects import has_table
 from rag.store.schema import DOCUMENTS, ROOTS, DocumentRow
 from rag.store.tables import Store, store_errors
 from rag.types import Chunk
@@ -46,14 +50,15 @@ class NewVersion:
 
 
 @contextmanager
-def write_lock(path: Path) -> Iterator[None]:
-    """Be the only writer of the knowledge base at `path`, which need not exist yet.
+def write_lock(path: Location) -> Iterator[Lease | None]:
+    """Be the only writer of the knowledge base at `path`, which need not exist yet; in a bucket by the lease given.
 
     Lance's concurrent merges can leave a key twice, so there is one writer. Raises KnowledgeBaseBusy at once.
     """
-    with store_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / "write.lock", timeout=0)
+    folder = own_folder(path)
+    with store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "write.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout as exc:
@@ -61,27 +66,40 @@ def write_lock(path: Path) -> Iterator[None]:
             f"Another process is writing to {path}. Wait for it, or end it, and try again."
         ) from exc
     except OSError as exc:
-        raise errors.KnowledgeBaseError(f"The knowledge base {path} is not writable: {exc}") from exc
+        raise errors.KnowledgeBaseError(f"The knowledge base {folder} is not writable: {exc}") from exc
     try:
-        yield
+        if isinstance(path, Path):
+            yield None
+            return
+        with lease_of(path, machine_name(folder)) as lease:
+            if lease.taken_over and has_table(path, "chunks"):
+                with store_errors(path):
+                    fence(Store.open(path).tables())
+            yield lease
     finally:
         lock.release()
 
 
 class Writer:
-    """Changes one store. Make it within `write_lock`. Raises KnowledgeBaseError for an older version.
+    """Changes one store. Make it within `write_lock`, with the lease that it gives.
+
+    Raises KnowledgeBaseError for an older version, KnowledgeBaseBusy where the lease is lost.
 
     `rows` are all documents by id as this writer left them. Chunks that a crashed writer left do not count for
     readers; they go when their document is written again, or with `sweep`, so that their vectors can be found until
-    then.
+    then. `store` is what is written: in a bucket another than the one that was given, see `Store.for_writing`.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, lease: Lease | None = None) -> None:
         if store.version is not None:
             raise errors.KnowledgeBaseError(
                 f"Version {store.version} cannot be changed. Make it the present one with: rag restore {store.version}"
             )
-        if (store.path / RESTORING).exists():
+        if isinstance(store.path, Remote):
+            assert lease is not None, "a bucket is written to with a lease"
+            store = store.for_writing()
+            lease.confirm()  # what was opened while it was held is closed by whoever takes it over
+        elif (store.path / RESTORING).exists():
             number = (store.path / RESTORING).read_text(encoding="utf-8")
             raise errors.KnowledgeBaseError(
                 f"A restore of {store.path} was cut short. Finish it with: rag restore {number} --kb {store.path}"
