@@ -85,6 +85,9 @@ class Evidence(BaseModel):
         description="`verified`: the quote supports what is said. `repaired`: it does, and the model had pointed "
         "elsewhere. `unverified`: it may not."
     )
+    beside: bool = Field(
+        description="Whether this is true but beside the question: not one telling word of the question stands there."
+    )
     stale: bool | None = Field(description="Whether the file changed or vanished since; null where nobody can know.")
 
 
@@ -121,8 +124,9 @@ class Answered(BaseModel):
         if self.citations:
             parts.append(f"Sources. {_BEHIND}")
         for one in self.citations:
+            beside = ", beside the question" if one.beside else ""
             stale = ", stale: its file changed or is gone" if one.stale else ""
-            parts.append(f"[{one.n}] {_place(one.source, one.page)} ({one.status}{stale})\n{quoted(one.quote)}")
+            parts.append(f"[{one.n}] {_place(one.source, one.page)} ({one.status}{beside}{stale})\n{quoted(one.quote)}")
         return "\n\n".join(parts)
 
 
@@ -237,6 +241,7 @@ def _evidence(citation: Citation) -> Evidence:
         end=citation.end,
         quote=citation.quote,
         status=citation.status,
+        beside=citation.beside,
         stale=citation.stale,
     )
 
