@@ -1,6 +1,7 @@
 """A real engine with real small models for all tests, and an environment that no user's settings leak into."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         # Nothing but the engine is to be reached, whatever proxy the machine has.
         patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        # A shell has what it runs in the background ignore Ctrl-C, and so would all that the tests start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
 
 

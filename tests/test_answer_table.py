@@ -116,6 +116,7 @@ def ours(id_: str, text: str, score: float, *spans: tuple[str, int, int, str]) -
             "start": start,
             "end": end,
             "status": status,
+            "beside": False,
             "quote": TEXTS[name][start:end],
         }
         for n, (name, start, end, status) in enumerate(spans, 1)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -258,7 +259,9 @@ class Terminal:
     def __enter__(self) -> "Terminal":
         import pty
 
-        self.pid, self.screen = pty.fork()
+        with warnings.catch_warnings():  # what is forked here becomes another program at once
+            warnings.filterwarnings("ignore", "lance is not fork-safe")
+            self.pid, self.screen = pty.fork()
         if self.pid == 0:
             code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             code += "from rag.cli.app import main; main()"

@@ -19,6 +19,7 @@ from service_fixture import running_service
 
 from ingest import ingest
 from rag.knowledge_base import KnowledgeBase
+from rag.lmstudio.client import LMStudio
 from rag.settings import Settings
 
 DATA = Path(__file__).parents[1] / "data"
@@ -119,7 +120,11 @@ def test_what_a_page_shows_works(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    use(request.getfixturevalue("settings") if page.name in WITH_MODELS else lm.settings, monkeypatch)
+    settings: Settings = request.getfixturevalue("settings") if page.name in WITH_MODELS else lm.settings
+    use(settings, monkeypatch)
+    if page.name in WITH_MODELS:  # the page begins with none loaded, whatever other tests have left
+        with LMStudio(settings) as server:
+            server.unload()
     for said in SAID.get(page.name, ()):
         lm.say(said)
     shown = [block for block in blocks(page) if not block.not_run]

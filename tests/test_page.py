@@ -121,13 +121,13 @@ def test_hostile_words_stay_words(page: Page, service: RunningService) -> None:
 
 def test_a_conversation_is_kept_and_deleted(page: Page, service: RunningService) -> None:
     service.lm.says = "The steel cover costs 3.50 EUR. [1]"
-    page.get_by_label("Conversation").fill("covers")
+    page.get_by_label("Conversation", exact=True).fill("covers")
     page.get_by_role("button", name="Open").click()
     ask(page, "What does the steel cover cost?")
     expect(page.locator(".sources")).to_contain_text("prices.md")
     page.reload()
     expect(page.locator("#turns")).to_be_empty()
-    page.get_by_label("Conversation").fill("covers")
+    page.get_by_label("Conversation", exact=True).fill("covers")
     page.get_by_role("button", name="Open").click()
     expect(page.locator(".turn h3")).to_have_text("What does the steel cover cost?")
     page.evaluate("window.confirm = () => true")
