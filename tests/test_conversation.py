@@ -371,7 +371,7 @@ def test_an_answer_is_not_lost_with_its_saving(server: FakeLMStudio, base: Knowl
 
 def test_a_conversation_with_real_models(sample_kb: KnowledgeBase) -> None:
     conversation = Conversation(sample_kb, "real", rewrite=False)
-    first: Any = conversation.ask("How long is the warranty on a Brisa 4?", limit=2)
+    first: Any = conversation.ask("How long is the warranty on the Brisa 4 weather station?", limit=2)
     second = conversation.ask("And on the Relay Hub?", limit=2)
     assert "5 years" in first.citations[0].quote
     assert "Relay Hub | 2 years" in second.citations[0].quote

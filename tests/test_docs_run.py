@@ -123,7 +123,7 @@ def test_what_a_page_shows_works(
     settings: Settings = request.getfixturevalue("settings") if page.name in WITH_MODELS else lm.settings
     use(settings, monkeypatch)
     if page.name in WITH_MODELS:  # the page begins with none loaded, whatever other tests have left
-        with LMStudio(settings) as server:
+        with LMStudio(settings=settings) as server:
             server.unload()
     for said in SAID.get(page.name, ()):
         lm.say(said)
