@@ -86,7 +86,7 @@ class Trial:
             try:
                 assert serving.stderr is not None
                 told = iter(serving.stderr.readline, "")
-                url = next(found[0] for line in told if (found := re.search(r"http://[\d.:]+", line)))
+                url = next(found[0] for line in told if (found := re.search(r"http://[\d.]+:\d+", line)))
                 with sync_playwright() as playwright:
                     root = hasattr(os, "geteuid") and os.geteuid() == 0
                     browser = playwright.chromium.launch(
