@@ -154,17 +154,21 @@ def main() -> None:
     for name in ("page", "notebook"):
         with tempfile.TemporaryDirectory(prefix="new-user-") as folder:
             trial = Trial(Path(folder))
-            if name == "page":
-                trial.installed(".[engine,service]")
-                trial.models()
-                trial.page(document, arguments.question, arguments.shots)
-            else:
-                trial.installed(".[engine]")
-                packages = ["nbclient", "ipykernel"]
-                trial.step("pip install a notebook", [trial.bin / "python", "-m", "pip", "install", "-q", *packages])
-                trial.models()
-                print(trial.notebook(document, arguments.question))
-            trial.step("rag engine stop", [trial.bin / "rag", "engine", "stop"])
+            try:
+                if name == "page":
+                    trial.installed(".[engine,service]")
+                    trial.models()
+                    trial.page(document, arguments.question, arguments.shots)
+                else:
+                    trial.installed(".[engine]")
+                    packages = ["nbclient", "ipykernel"]
+                    trial.step(
+                        "pip install a notebook", [trial.bin / "python", "-m", "pip", "install", "-q", *packages]
+                    )
+                    trial.models()
+                    print(trial.notebook(document, arguments.question))
+            finally:  # it would outlive its own environment
+                trial.step("rag engine stop", [trial.bin / "rag", "engine", "stop"])
             figures[name] = {**trial.seconds, "all (s)": round(sum(trial.seconds.values()), 1)}
     record("new_user", figures)
 
