@@ -13,9 +13,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/rag demo
 
-# Two workers, each with an engine of its own: half of the suite waits for models, processes and clocks.
+# Three workers, each with an engine of its own: half of the suite waits for models, processes and clocks.
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
