@@ -1,7 +1,7 @@
 // What the knowledge base holds: dropped files on their way in, the list, removal.
 
 import { address, events, json, Problem, request } from "./api.js";
-import { byId, element, plain, size } from "./dom.js";
+import { byId, counted, element, plain, size } from "./dom.js";
 import { show } from "./source.js";
 
 const PAGE = 200;
@@ -14,7 +14,7 @@ export async function refreshStatus() {
   try {
     const status = await json("/api/kb");
     const failed = status.failed ? `, ${status.failed} failed` : "";
-    byId("holds").textContent = status.documents ? `${status.documents} documents, ${status.chunks} passages${failed}` : "No documents yet";
+    byId("holds").textContent = status.documents ? `${counted(status.documents, "document")}, ${counted(status.chunks, "passage")}${failed}` : "No documents yet";
   } catch (problem) {
     byId("holds").textContent = problem.message;
   }

@@ -17,6 +17,8 @@ export const byId = (id) => document.getElementById(id);
 /** A document's text without the signs that turn the direction of what stands around it. */
 export const plain = (text) => String(text).replace(/[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/g, "");
 
+export const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+
 export function size(bytes) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
