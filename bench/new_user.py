@@ -146,7 +146,7 @@ def main() -> None:
     """Both ways, each from nothing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--document", type=Path, default=ROOT / "data" / "sample" / "manuals" / "brisa-4-manual.pdf")
-    parser.add_argument("--question", default="What torque do the mast clamp bolts need?")
+    parser.add_argument("--question", default="How far must we keep away from power lines when we put up the mast?")
     parser.add_argument("--shots", type=Path, help="keep pictures of the page there")
     arguments = parser.parse_args()
     document = arguments.document.resolve()
