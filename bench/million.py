@@ -34,9 +34,10 @@ from rag.lmstudio.families import Family, family_of
 from rag.lmstudio.models import ServerKind
 from rag.lmstudio.residency import LoadedModel
 from rag.settings import Settings
+from rag.store.objects import size
 from rag.store.search import by_words
 from rag.store.tables import Store
-from rag.store.upkeep import coverage, size_on_disk, tidy
+from rag.store.upkeep import coverage, tidy
 from rag.store.write import write_lock
 
 _WORDS = 130  # a paragraph, and a chunk
@@ -227,7 +228,7 @@ def measured(folder: Path, chunks: int, *, again: bool) -> dict[str, Any]:
         if stage not in found or (again and stage not in ("build", "add")):
             found[stage] = run(stage, folder)
             if stage == "build":
-                found[stage]["disk (MB)"] = round(size_on_disk(folder / "kb") / 1e6)
+                found[stage]["disk (MB)"] = round(size(folder / "kb") / 1e6)
             notes.write_text(json.dumps(found))
             print(chunks, stage, json.dumps(found[stage]), file=sys.stderr, flush=True)
     return found
