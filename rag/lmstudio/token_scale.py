@@ -4,7 +4,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, floor, sqrt
 
 from rag.tokens import counted
 
@@ -73,9 +73,9 @@ class TokenScale:
 
     def more(self, tokens: int) -> int:
         """How much more a prompt that was just counted may cost, where it left so many tokens: what may be added is
-        unlike what was counted.
+        unlike what was counted. Less than nothing where it took too many, such as deeply indented code.
         """
-        return max(0, int(tokens * (1 + _MARGIN) / UNKNOWN_RATIO))
+        return floor(tokens * (1 + _MARGIN) / (UNKNOWN_RATIO if tokens > 0 else 1.0))
 
     @property
     def _dearest(self) -> float:
