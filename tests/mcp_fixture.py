@@ -1,13 +1,11 @@
 """The MCP server over real HTTP, asked by the official client."""
 
 import asyncio
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
-import uvicorn
+from app_thread import running
 from mcp import Client
 from mcp.types import CallToolResult
 
@@ -21,18 +19,8 @@ def mcp_server(settings: Settings, token: str | None = None) -> Iterator[str]:
     """The address of a server in a thread."""
     server = KnowledgeServer(settings, "rag-notes")
     app = guarded(server.http_app(), "127.0.0.1", token)
-    runner = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=runner.run)
-    thread.start()
-    while not runner.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{runner.servers[0].sockets[0].getsockname()[1]}{PATH}"
-    finally:
-        runner.should_exit = True
-        thread.join()
-        server.close()
+    with closing(server), running(app, timeout_graceful_shutdown=1) as port:
+        yield f"http://127.0.0.1:{port}{PATH}"
 
 
 def call(server: Any, tool: str, *, mode: Any = "auto", told: list[str] | None = None, **arguments: Any) -> Any:

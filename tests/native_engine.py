@@ -3,8 +3,6 @@
 import asyncio
 import json
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +12,7 @@ from typing import Any
 import gguf
 import httpx2
 import numpy as np
-import uvicorn
-from engine_fixture import free_port
+from app_thread import running
 
 from rag.engine.app import Front, build_app
 from rag.engine.downloads import Downloads
@@ -100,16 +97,8 @@ def scripted_engine(folder: Path, script: list[dict[str, Any]], **policy: Any) -
 
     instances = Instances(Library((models,)), Policy(**policy), start)
     app = build_app(instances, Downloads(models), Front(), 0, lambda: None)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=2))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-            assert thread.is_alive()
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
-            yield ScriptedEngine(client, folder)
-    finally:
-        server.should_exit = True
-        thread.join()
+    with (
+        running(app, log_config=None, timeout_graceful_shutdown=2) as port,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+    ):
+        yield ScriptedEngine(client, folder)

@@ -7,7 +7,6 @@ FOLDER/script.json, a list of deltas with the reason of the end, and is kept in 
 import asyncio
 import json
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,7 +57,7 @@ def serve(folder: Path) -> None:
 def scripted_engine(folder: Path, script: list[tuple[list[dict[str, Any]], str | None]]) -> Iterator[Any]:
     """Yield a client of the engine's own routes, in front of a worker that follows the script."""
     import httpx2
-    import uvicorn
+    from app_thread import running
     from fastapi import FastAPI
 
     from rag.engine import messages_routes, openai_routes
@@ -95,18 +94,11 @@ def scripted_engine(folder: Path, script: list[tuple[list[dict[str, Any]], str |
     for router in (openai_routes.router, responses_router(), messages_routes.router):
         app.include_router(router)
     app.add_exception_handler(Refusal, refused)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
+    with (
+        running(app, log_level="error") as port,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+    ):
+        yield client
 
 
 def _write_model(path: Path, template: str) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
+from app_thread import running
 from lmstudio_server import OTHER, FakeLMStudio, lm_studio
 
 from ingest.pipeline import ingest
@@ -59,17 +57,8 @@ def events(stream: str) -> list[tuple[str, Any]]:
 def served(settings: Settings, **options: Any) -> Iterator[tuple[str, Desk]]:
     """The service in a thread: its address, and what its requests share."""
     app = build_app(settings, ServiceOptions(**options))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app.state.desk
-    finally:
-        server.should_exit = True
-        thread.join()
+    with running(app, timeout_graceful_shutdown=1) as port:
+        yield f"http://127.0.0.1:{port}", app.state.desk
 
 
 @contextmanager

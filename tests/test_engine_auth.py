@@ -10,13 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
+from app_thread import running
 from engine_fixture import EMBED, RunningEngine, engine, free_port, state_folder
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -316,22 +316,12 @@ def test_many_slow_clients(opened: RunningEngine) -> None:
     assert opened.http.get("/v1/models").status_code == 200
 
 
-@contextmanager
-def limited(app: ASGIApp) -> Iterator[int]:
+def limited(app: ASGIApp) -> AbstractContextManager[int]:
     """A real server around an application with little patience; its port."""
     impatient = Limits(
         app, lambda _, status, message: JSONResponse({"error": message}, status), body_seconds=0.3, stall_seconds=0.5
     )
-    server = uvicorn.Server(uvicorn.Config(impatient, port=0, log_level="critical", lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
+    return running(impatient, lifespan="off")
 
 
 def test_a_body_that_does_not_come() -> None:
