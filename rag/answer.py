@@ -9,7 +9,7 @@ from typing import Any
 
 import rag.errors as errors
 from rag.citing.beside import beside
-from rag.citing.cite import Slice, Verdict, check, cited, relevance
+from rag.citing.cite import Slice, Verdict, check, cited, says_of
 from rag.citing.claims import claims, refuses
 from rag.citing.nearest import nearest
 from rag.confidence import Confidence, Likely
@@ -323,7 +323,7 @@ def checked(
 
 def heard(question: str, supports: Sequence[Sequence[Slice]], passages: Sequence[Hit], silent: float = -1.0) -> float:
     """How much of what a question asks for stands in what supports a claim, -1 to 1; `silent` where nothing does."""
-    return max((2 * _speaks_of(question, slices, passages) - 1 for slices in supports), default=silent)
+    return max((2 * says_of(question, slices, passages) - 1 for slices in supports), default=silent)
 
 
 def composed(
@@ -336,7 +336,7 @@ def composed(
 ) -> Answer:
     """The claims of these verdicts as the text of an Answer, each with the markers of its citations behind it.
 
-    `off` are the slices that are beside the question.
+    `off` are the slices that say little of the question.
     """
     citations: list[Citation] = []
     numbers: dict[tuple[Slice, CitationStatus], int] = {}
@@ -349,14 +349,6 @@ def composed(
         hits=tuple(passages),
         model="",
     )
-
-
-def _speaks_of(question: str, slices: Sequence[Slice], passages: Sequence[Hit]) -> float:
-    """How much of what was asked for stands in the sentences that support a claim: `relevance` of these alone."""
-    texts: dict[int, list[str]] = {}
-    for part in slices:
-        texts.setdefault(part.passage, []).append(passages[part.passage].text[part.start : part.end])
-    return max(relevance(question, replace(passages[at], text=" ".join(words))) for at, words in texts.items())
 
 
 def _verdicts(question: str, said: str, passages: Sequence[Hit], cut: Cut | None) -> list[Verdict]:

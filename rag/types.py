@@ -194,7 +194,7 @@ class Hits(list[Hit]):
         return html_frame(shown or [html_note("nothing found")])
 
 
-BESIDE = "beside the question"
+BESIDE = "further detail"
 STALE = "stale: its file changed or is gone"
 IMAGE_DESCRIPTION = "Image description"  # the last heading above what a model wrote of a picture
 _DESCRIBED = "in a model's description of an image"
@@ -213,9 +213,10 @@ class Citation:
     """The evidence for one or more sentences of an answer: `quote` is the document's text from `start` to `end`.
 
     `n` is the number in the answer's `[n]` markers, from 1. `stale` is True where the file changed or vanished after
-    it was indexed, None where that cannot be known. `beside` is True where what it supports holds not one telling word
-    of the question. `also` is where the same words stand again, `box` where on `page`
-    the passage stands that holds them, None where the format does not say.
+    it was indexed, None where that cannot be known. `beside` is True where the quote says less of the question than
+    another sentence of the passages: it supports what was said, but is hardly the place that answers the question.
+    `also` is where the same words stand again, `box` where on `page` the passage stands that holds them, None where the
+    format does not say.
     """
 
     n: int
@@ -243,7 +244,7 @@ class Citation:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """That it is not what was asked, quotes no words of the document's author, or may not stand there any more."""
+        """That it is hardly what was asked, quotes no words of the document's author, or may stand there no more."""
         described = (_DESCRIBED,) if self.headings[-1:] == (IMAGE_DESCRIPTION,) else ()
         return (*((BESIDE,) if self.beside else ()), *described, *((STALE,) if self.stale else ()))
 

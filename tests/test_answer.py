@@ -69,9 +69,30 @@ def test_what_is_true_and_was_not_asked_is_marked() -> None:
         (CitationStatus.VERIFIED, True),
         (CitationStatus.VERIFIED, False),
     ]
-    assert answer.citations[1].standing == "verified, beside the question"
+    assert answer.citations[1].standing == "verified, further detail"
     other = checked("Wie viele Monate hält die Batterie, und was kostet der Deckel?", told, [passage(text)])
     assert not any(one.beside for one in other.citations), "another language says it in other words"
+
+
+def test_what_says_less_of_the_question_than_another_sentence_is_further_detail() -> None:
+    text = "The battery of the Brisa lasts 24 months. It is charged by hand. The Brisa weighs 310 g."
+    answer = checked("How long does the Brisa's battery last?", text, [passage(text)])
+    assert [one.beside for one in answer.citations] == [False, True, True]
+
+
+def test_headings_say_of_a_question_what_the_rows_below_them_need_not() -> None:
+    rows = "Battery pack | 24 months\nSpare parts | 6 months\nThe warranty leaves out whatever burnt."
+    table = replace(passage(rows), headings=("Warranty",))
+    answer = checked("How long is the warranty on the battery?", "The battery has 24 months.", [table])
+    assert [(one.quote, one.beside) for one in answer.citations] == [("Battery pack | 24 months", False)]
+
+
+def test_of_two_pieces_of_evidence_the_more_telling_one_is_no_further_detail() -> None:
+    text = "Ann Lee studied law. Her brother did not. She was appointed to the board of the museum in 1917."
+    said = "Ann Lee was appointed to the board of the museum in 1917."
+    answer = checked("When was Ann Lee appointed to the board of the museum?", said, [passage(text)])
+    shown = {one.quote: one.beside for one in answer.citations}
+    assert shown == {"She was appointed to the board of the museum in 1917.": False, "Ann Lee studied law.": True}
 
 
 def test_a_supported_sentence_that_speaks_of_something_else_is_no_answer() -> None:

@@ -1,30 +1,54 @@
-"""Which sentences of an answer are true but beside the question. Pure."""
+"""Which citations of an answer are true but say little of what was asked. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import re
+from collections.abc import Iterator, Sequence
 
-from rag.citing.cite import Slice, Verdict, relevance
+from rag.citing.cite import Slice, Verdict, relevance, says_of
+from rag.citing.evidence import read
+from rag.citing.wording import language, words
 from rag.types import CitationStatus, Hit
 
 # Of the question's telling words in the passages: with fewer they say it in other words, or in another language.
 _LEAST = 0.3
+# Of what the sentence that says most of a question says of it. Fitted on a 0.5B's answers to 70 questions of SQuAD:
+# of their 125 verified citations 50 touch the gold span, and all of these are among the 56 that say so much.
+_NEARLY_ALL = 0.8
+_NEXT = re.compile(
+    r"[?;]|,?\s(?:and|or|und|oder|et|ou|y|o)\s(?=(?:wh\w+|how|is|are|was|were|do|does|did|can|must|"
+    r"w(?:as|er|ie|ann|o|arum|elche\w?|ie\s?viele?)|qu\w+|comment|combien|où|cu[aá]\w+|c[oó]mo|d[oó]nde)\s)",
+    re.IGNORECASE,
+)
 
 
 def beside(questions: Sequence[str], verdicts: Sequence[Verdict], passages: Sequence[Hit]) -> frozenset[Slice]:
-    """The evidence of supported sentences that, with it, hold not one telling word of the question in any wording."""
+    """The evidence of supported sentences that says clearly less of the question than a sentence of the passages; of
+    several pieces of evidence for one sentence, all but the most telling.
+
+    `questions` are wordings of one question. Of one that asks several things, each is looked at by itself as well.
+    """
+    held = [relevance(question, passage, alone=True) for question in questions for passage in passages]
+    if max(held, default=0.0) < _LEAST:
+        return frozenset()
+    sentences = [[Slice(at, *span)] for at, passage in enumerate(passages) for span in read(passage).spans]
+    asked = {
+        part: max(says_of(part, one, passages) for one in sentences)
+        for question in questions
+        for part in _parts(question)
+    }
     off: set[Slice] = set()
     on: set[Slice] = set()
     for verdict in verdicts:
         if verdict.evidence is None or verdict.status is CitationStatus.UNVERIFIED:
             continue
         slices = verdict.evidence.slices
-        texts = (verdict.claim.text, *(passages[part.passage].text[part.start : part.end] for part in slices))
-        told = replace(passages[slices[0].passage], text="\n".join(texts))
-        (on if _held(questions, [told]) else off).update(slices)
-    if not off or _held(questions, passages) < _LEAST:
-        return frozenset()
+        off.update(slices)
+        if any(says_of(part, slices, passages) >= _NEARLY_ALL * most for part, most in asked.items()):
+            on.add(slices[0])
     return frozenset(off - on)
 
 
-def _held(questions: Sequence[str], passages: Sequence[Hit]) -> float:
-    return max(relevance(question, passage, alone=True) for question in questions for passage in passages)
+def _parts(question: str) -> Iterator[str]:
+    yield question
+    parts = [part for part in _NEXT.split(question) if words(part, language(question)).weights]
+    if len(parts) > 1:
+        yield from parts

@@ -1,11 +1,11 @@
 """Does a passage support this sentence, and where exactly? Pure: no model, no store, no clock."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from rag.citing.claims import Claim
 from rag.citing.evidence import Reading, Support, overlap, read, supported, together
-from rag.citing.quantities import quantities
+from rag.citing.quantities import Quantity, quantities
 from rag.citing.wording import words
 from rag.types import Citation, CitationStatus, Hit
 
@@ -162,16 +162,31 @@ def relevance(question: str, passage: Hit, *, alone: bool = False) -> float:
     The share of the question's telling words, its names and numbers counting double; 1 where it has none.
     """
     reading = read(passage)
-    asked = words(question, reading.language)
-    amounts = quantities(asked.folded)
     there = [q for part in reading.quantities for q in part]
-    known = reading.all_stems
-    if not alone:
+    if alone:
+        return _share(question, reading.language, reading.all_stems, there)
+    around = reading.all_stems | reading.around
+    return _share(question, reading.language, around, [*there, *reading.around_quantities])
+
+
+def says_of(question: str, slices: Sequence[Slice], passages: Sequence[Hit]) -> float:
+    """How much of what a question asks for stands in slices of passages, under their headings: 0 to 1."""
+    stems: set[str] = set()
+    there: list[Quantity] = []
+    for part in slices:
+        reading = read(passages[part.passage])
+        stems |= reading.around.union(*(reading.stems[at] for at in reading.within(part.start, part.end)))
+        there += [q for at in reading.within(part.start, part.end) for q in reading.quantities[at]]
         there += reading.around_quantities
-        known |= reading.around
+    return _share(question, read(passages[slices[0].passage]).language, stems, there)
+
+
+def _share(question: str, language: str, stems: Set[str], there: Sequence[Quantity]) -> float:
+    asked = words(question, language)
+    amounts = quantities(asked.folded)
     named = {asked.stems[at] for at in asked.named}
     weights = {stem: 2.0 if stem in named else 1.0 for stem in asked.weights}
     total = sum(weights.values()) + 2.0 * len(amounts)
-    found = sum(weight for stem, weight in weights.items() if stem in known)
+    found = sum(weight for stem, weight in weights.items() if stem in stems)
     found += 2.0 * sum(any(amount.agrees(other) for other in there) for amount in amounts)
     return found / total if total else 1.0

@@ -46,6 +46,10 @@ class Reading:
     roots: dict[str, tuple[str, ...]]  # the passage's names by what is left without their endings
     heads: dict[str, tuple[str, ...]]  # its longer stems by how they begin
 
+    def within(self, start: int, end: int) -> list[int]:
+        """The sentences of which some lies between two places of the text."""
+        return [at for at, (first, last) in enumerate(self.spans) if first < end and start < last]
+
 
 @lru_cache(maxsize=512)
 def _read(text: str, surroundings: str) -> Reading:

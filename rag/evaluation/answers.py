@@ -52,7 +52,7 @@ class Case:
 class Cited:
     """A citation as it is recorded; `exact` where its quote is the document's text from `start` to `end`.
 
-    `status` is None where it was not checked; `beside` says that it was marked as beside the question.
+    `status` is None where it was not checked; `beside` says that it was marked as further detail.
     """
 
     n: int
@@ -88,7 +88,7 @@ class AnswerScores:
     exact_match, f1, gold_in_answer: means over answerable questions, against the best of the gold answers, an
     abstention counting 0; gold_in_answer is 1 where all words of one are said.
     citation_precision: the share of citations of answered answerable questions that overlap a gold span;
-    citation_precision_verified: of those marked verified and not beside the question; citation_precision_all: of all
+    citation_precision_verified: of those marked verified and not as further detail; citation_precision_all: of all
     but the unverified, each that an unanswerable question got counting as wrong.
     citation_recall: the share of gold spans that a citation overlaps; a question that was refused has 0.
     verified_sentences: the share of sentences that claim something whose citations are verified or repaired.

@@ -86,7 +86,7 @@ class Evidence(BaseModel):
         "elsewhere. `unverified`: it may not."
     )
     beside: bool = Field(
-        description="Whether this is true but beside the question: not one telling word of the question stands there."
+        description="Whether it is further detail: another sentence of the passages says clearly more of the question."
     )
     stale: bool | None = Field(description="Whether the file changed or vanished since; null where nobody can know.")
 
@@ -124,7 +124,7 @@ class Answered(BaseModel):
         if self.citations:
             parts.append(f"Sources. {_BEHIND}")
         for one in self.citations:
-            beside = ", beside the question" if one.beside else ""
+            beside = ", further detail" if one.beside else ""
             stale = ", stale: its file changed or is gone" if one.stale else ""
             parts.append(f"[{one.n}] {_place(one.source, one.page)} ({one.status}{beside}{stale})\n{quoted(one.quote)}")
         return "\n\n".join(parts)

@@ -119,7 +119,7 @@ class CitationForm(BaseModel):
     quote: str
     status: CitationStatus
     stale: bool | None = Field(description="Whether its file changed or vanished since; null where nobody can know.")
-    beside: bool = Field(description="Whether what it supports holds not one telling word of the question.")
+    beside: bool = Field(description="Whether another sentence of the passages says clearly more of the question.")
     also: list[PlaceForm]
     box: BoxForm | None
 

@@ -140,7 +140,7 @@ function placeOf(place, ...badges) {
 
 function source(citation) {
   const badges = [element("span", { class: `badge ${citation.status}` }, citation.status)];
-  if (citation.beside) badges.push(element("span", { class: "badge" }, "beside the question"));
+  if (citation.beside) badges.push(element("span", { class: "badge" }, "further detail"));
   if (citation.stale) badges.push(element("span", { class: "badge stale" }, "file has changed"));
   return element("li", {}, opening(citation, [placeOf(citation, ...badges), quoteOf(citation.quote)]));
 }
