@@ -261,6 +261,5 @@ def test_a_small_model_searches_and_answers(sample_kb: KnowledgeBase) -> None:
         plain = {(hit.source, hit.start) for hit in base.search(question, floor=0.55)}
     assert plain <= {(hit.source, hit.start) for hit in answer.hits}
     assert answer.steps[0] == Step("search", question, found=len(plain))
-    # What the 0.5B says differs with its server's state: "4 years", another row's "12 months", or nothing.
-    assert answer.abstained or answer.citations
+    assert "4 years" in answer.text
     assert all(sample_kb.text(cited.source)[cited.start : cited.end] == cited.quote for cited in answer.citations)
