@@ -205,6 +205,16 @@ def test_the_title_and_headings_are_known() -> None:
     assert check(Claim("In Norway, the Sprig 4 costs 40 EUR.", ()), [hit]).status is CitationStatus.VERIFIED
 
 
+def test_a_year_of_the_question_needs_no_evidence_unless_the_passage_speaks_of_another() -> None:
+    claim, question = "The fee of the club was 30 EUR in 2025.", "What was the fee of the club in 2025?"
+    assert status(claim, "The fee of the club is 30 EUR.", question=question) is CitationStatus.VERIFIED
+    assert status(claim, "In 2024 the fee of the club was 30 EUR.", question=question) is CitationStatus.UNVERIFIED
+    weeks = "The course of six weeks costs 30 EUR."
+    assert status(weeks, "The course of two weeks costs 30 EUR.", question="What do six weeks cost?") is (
+        CitationStatus.UNVERIFIED
+    )
+
+
 def test_a_count_that_the_question_names_needs_no_evidence() -> None:
     text = "Report delivery is by mail or by courier."
     claim = "The two ways of delivery are mail and courier."

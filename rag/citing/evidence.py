@@ -24,6 +24,7 @@ _QUANTITY_WEIGHT = 1.3
 _NUMBER_PENALTY, _NAME_PENALTY, _DENIAL_PENALTY = 0.36, 0.4, 0.4
 _NEARLY_ALL, _TELLING = 0.7, 2.0  # of a claim's other words, and at least, where its first one is unknown
 _GIVEN_PENALTY = 0.8  # for a name or a number that the question brought in
+_YEAR = re.compile(r"1\d{3}|20\d\d")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +159,8 @@ def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = Fal
     """Find the sentences of a passage that support a claim best; None where no word of it stands there.
 
     `asked` is the question: a count that it names ("the two methods") needs no evidence, and its own names and numbers
-    weigh less where they are missing. `near` demands the names in these very sentences and not just in the passage.
+    weigh less where they are missing, unless the evidence has another number of that kind. `near` demands the names in
+    these very sentences and not just in the passage.
     """
     said = words(claim, passage.language)
     question = words(asked, passage.language)
@@ -177,7 +179,8 @@ def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = Fal
     zone = [passage.sentences[at] for at in chosen]
     there = [q for at in chosen for q in passage.quantities[at]] + list(passage.around_quantities)
     given = quantities(question.folded)
-    lost = [q for q in amounts if not _stands(q, there) and not (q.spelled and _stands(q, given))]
+    counts = [q for q in amounts if q.spelled and _stands(q, given) and not _has_rival(q, there)]
+    lost = [q for q in amounts if not _stands(q, there) and q not in counts]
     lost += [q for q in amounts if q not in lost and _borrowed(q, amounts, chosen, said.weights, variants, passage)]
     known = passage.all_words
     if near:
@@ -188,7 +191,7 @@ def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = Fal
     denied = contradicts(said, zone, passage.language)
     coverage = min(1.0, (free + gained) / total)
     score = coverage
-    if any(not _stands(q, given) for q in lost):
+    if any(not _stands(q, given) or _has_rival(q, there) for q in lost):
         score *= _NUMBER_PENALTY
     elif lost:
         score *= _GIVEN_PENALTY
@@ -201,6 +204,13 @@ def supported(claim: str, passage: Reading, asked: str = "", *, near: bool = Fal
     spoken = passage.around.union(*(passage.stems[at] for at in chosen))
     shown = tuple(at for at in chosen if at == chosen[0] or not _is_idle(at, chosen, open_stems, variants, passage))
     return Support(shown, coverage, missing, denied, score, len(wanted & spoken) / len(wanted) if wanted else 0.0)
+
+
+def _has_rival(amount: Quantity, there: Iterable[Quantity]) -> bool:
+    """Whether the evidence has another amount of this kind: another price, another length of time, another year."""
+    if amount.unit:
+        return any(other.unit == amount.unit for other in there)
+    return bool(_YEAR.fullmatch(amount.text)) and any(not q.unit and _YEAR.fullmatch(q.text) for q in there)
 
 
 def _borrowed(
