@@ -116,6 +116,19 @@ def test_the_score_says_how_likely_the_documents_answer_whether_or_not_the_model
     assert not without.abstained
 
 
+def test_words_in_one_sentence_speak_more_for_an_answer_than_the_same_words_here_and_there() -> None:
+    question = "Which valve of the pump is made of brass?"
+    texts = (
+        "The valve of the pump is made of brass.",
+        "The valve is red. A pump broke. Brass shines.",
+    )
+    together, scattered = (Confidence().judged(question, [replace(passage(text), similarity=0.4)]) for text in texts)
+    assert together.signals.said == 1.0
+    assert scattered.signals.said == pytest.approx(1 / 3), "of valve, pump and brass each has its sentence"
+    assert together.signals.stated == scattered.signals.stated
+    assert together.score > scattered.score
+
+
 def test_what_nothing_resembles_is_not_asked() -> None:
     far = [replace(BATTERY, similarity=0.1)]
     likely = Confidence().hopeless("Who is the mayor of Lisbon?", far)

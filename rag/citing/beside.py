@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from rag.citing.cite import Slice, Verdict, relevance, says_of
-from rag.citing.evidence import read
+from rag.citing.cite import Slice, Verdict, relevance, says_of, sentences_of
 from rag.citing.wording import language, words
 from rag.types import CitationStatus, Hit
 
@@ -29,12 +28,8 @@ def beside(questions: Sequence[str], verdicts: Sequence[Verdict], passages: Sequ
     held = [relevance(question, passage, alone=True) for question in questions for passage in passages]
     if max(held, default=0.0) < _LEAST:
         return frozenset()
-    sentences = [[Slice(at, *span)] for at, passage in enumerate(passages) for span in read(passage).spans]
-    asked = {
-        part: max(says_of(part, one, passages) for one in sentences)
-        for question in questions
-        for part in _parts(question)
-    }
+    parts = [part for question in questions for part in _parts(question)]
+    asked = {part: max(says_of(part, [one], passages) for one in sentences_of(passages)) for part in parts}
     off: set[Slice] = set()
     on: set[Slice] = set()
     for verdict in verdicts:

@@ -169,6 +169,11 @@ def relevance(question: str, passage: Hit, *, alone: bool = False) -> float:
     return _share(question, reading.language, around, [*there, *reading.around_quantities])
 
 
+def sentences_of(passages: Sequence[Hit]) -> list[Slice]:
+    """Every sentence and row of passages."""
+    return [Slice(at, *span) for at, passage in enumerate(passages) for span in read(passage).spans]
+
+
 def says_of(question: str, slices: Sequence[Slice], passages: Sequence[Hit]) -> float:
     """How much of what a question asks for stands in slices of passages, under their headings: 0 to 1."""
     stems: set[str] = set()

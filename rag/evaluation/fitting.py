@@ -66,7 +66,7 @@ def fit(given: Sequence[tuple[Signals, bool]], confidence: Confidence) -> Fit:
     """
     known = [(signals, yes) for signals, yes in given if signals.similarity is not None]
     enough([yes for _, yes in known])
-    rows = np.array([[1.0, s.similarity or 0.0, s.stated, s.heard] for s, _ in known])
+    rows = np.array([[1.0, s.similarity or 0.0, s.stated, s.heard, s.said] for s, _ in known])
     answerable = np.array([yes for _, yes in known], float)
     prior = np.array(list(asdict(confidence.weights).values()))
     folds, silent = _folds(answerable), rows[:, 3] <= -1
@@ -118,12 +118,20 @@ def _learnt(rows: Vector, answerable: Vector, prior: Vector) -> Vector:
     weights = prior.copy()
     pull = np.full(len(prior), _PULL)
     pull[0] = _PULL / 10  # how likely an answer is at all differs most from one knowledge base to another
+
+    def loss(weights: Vector) -> float:
+        odds = rows @ weights
+        return float(counts @ (np.logaddexp(0, odds) - answerable * odds) + pull @ (weights - prior) ** 2 / 2)
+
     for _ in range(_STEPS):
         likely = _sigmoid(rows @ weights)
         slope = rows.T @ (counts * (likely - answerable)) + pull * (weights - prior)
         bend = (rows * (counts * likely * (1 - likely))[:, None]).T @ rows + np.diag(pull)
         step = np.linalg.solve(bend, slope)
-        weights -= step
+        # Far from the minimum, as where the default decides all questions wrong, a whole step overshoots.
+        while loss(weights - step) > loss(weights) and np.abs(step).max() >= 1e-9:
+            step /= 2
+        weights = weights - step
         if np.abs(step).max() < 1e-9:
             break
     return weights
