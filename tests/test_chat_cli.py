@@ -1,5 +1,6 @@
 """`rag chat`: what is typed, piped and printed; the server says what a test wants."""
 
+import codecs
 import io
 import json
 import os
@@ -255,6 +256,7 @@ class Terminal:
     def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         self.arguments, self.environment = arguments, environment
         self.seen = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end in the middle of a character
 
     def __enter__(self) -> "Terminal":
         import pty
@@ -299,5 +301,5 @@ class Terminal:
     def _read(self) -> None:
         if select.select([self.screen], [], [], 0.2)[0]:
             with suppress(OSError):  # it has ended
-                self.seen += os.read(self.screen, 4096).decode(errors="replace").replace("\r", "")
+                self.seen += self.decoder.decode(os.read(self.screen, 4096)).replace("\r", "")
         self.seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.seen)

@@ -174,16 +174,26 @@ def sentences_of(passages: Sequence[Hit]) -> list[Slice]:
     return [Slice(at, *span) for at, passage in enumerate(passages) for span in read(passage).spans]
 
 
-def says_of(question: str, slices: Sequence[Slice], passages: Sequence[Hit]) -> float:
-    """How much of what a question asks for stands in slices of passages, under their headings: 0 to 1."""
-    stems: set[str] = set()
-    there: list[Quantity] = []
+def says_of(question: str, slices: Sequence[Slice], passages: Sequence[Hit], named_in: Sequence[Slice] = ()) -> float:
+    """How much of what a question asks for stands in slices of passages, under their headings: 0 to 1.
+
+    Its names may stand in `named_in` as well: "she" is who the sentence before spoke of.
+    """
+    language = read(passages[slices[0].passage]).language
+    asked = words(question, language)
+    named = {asked.stems[at] for at in asked.named}
+    stems = _stems(slices, passages).union(named & _stems(named_in, passages))
+    readings = [(read(passages[part.passage]), part) for part in slices]
+    there = [q for one, part in readings for at in one.within(part.start, part.end) for q in one.quantities[at]]
+    return _share(question, language, stems, [*there, *(q for one, _ in readings for q in one.around_quantities)])
+
+
+def _stems(slices: Sequence[Slice], passages: Sequence[Hit]) -> frozenset[str]:
+    found: set[str] = set()
     for part in slices:
         reading = read(passages[part.passage])
-        stems |= reading.around.union(*(reading.stems[at] for at in reading.within(part.start, part.end)))
-        there += [q for at in reading.within(part.start, part.end) for q in reading.quantities[at]]
-        there += reading.around_quantities
-    return _share(question, read(passages[slices[0].passage]).language, stems, there)
+        found |= reading.around.union(*(reading.stems[at] for at in reading.within(part.start, part.end)))
+    return frozenset(found)
 
 
 def _share(question: str, language: str, stems: Set[str], there: Sequence[Quantity]) -> float:
