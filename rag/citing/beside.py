@@ -29,7 +29,8 @@ def beside(questions: Sequence[str], verdicts: Sequence[Verdict], passages: Sequ
     if max(held, default=0.0) < _LEAST:
         return frozenset()
     parts = [part for question in questions for part in _parts(question)]
-    asked = {part: max(says_of(part, [one], passages) for one in sentences_of(passages)) for part in parts}
+    sentences = sentences_of(passages)
+    asked = {part: max((says_of(part, [one], passages) for one in sentences), default=0.0) for part in parts}
     off: set[Slice] = set()
     on: set[Slice] = set()
     for verdict in verdicts:
