@@ -196,12 +196,21 @@ def _stems(slices: Sequence[Slice], passages: Sequence[Hit]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _share(question: str, language: str, stems: Set[str], there: Sequence[Quantity]) -> float:
+def asks_for(question: str, language: str) -> float:
+    """How many telling words a question has, its names and numbers counting double."""
+    weights, amounts = _asked(question, language)
+    return sum(weights.values()) + 2.0 * len(amounts)
+
+
+def _asked(question: str, language: str) -> tuple[dict[str, float], tuple[Quantity, ...]]:
     asked = words(question, language)
-    amounts = quantities(asked.folded)
     named = {asked.stems[at] for at in asked.named}
-    weights = {stem: 2.0 if stem in named else 1.0 for stem in asked.weights}
-    total = sum(weights.values()) + 2.0 * len(amounts)
+    return {stem: 2.0 if stem in named else 1.0 for stem in asked.weights}, quantities(asked.folded)
+
+
+def _share(question: str, language: str, stems: Set[str], there: Sequence[Quantity]) -> float:
+    weights, amounts = _asked(question, language)
+    total = asks_for(question, language)
     found = sum(weight for stem, weight in weights.items() if stem in stems)
     found += 2.0 * sum(any(amount.agrees(other) for other in there) for amount in amounts)
     return found / total if total else 1.0
