@@ -16,6 +16,7 @@ ENOUGH = 0.42
 _LOOKED_AT = 4  # passages that hold most of a claim's words; the others are not worth the time
 _QUESTION_WEIGHT = 0.3  # among equal supports, the sentence that also speaks of what was asked
 _RANK_WEIGHT = 0.02  # and then the passage that retrieval put first
+_NAMED = 2.0  # words that a name or a number of a question counts for
 _TWO_PASSAGES = 0.9  # what needs two passages is a little less sure than what one says
 
 
@@ -180,8 +181,8 @@ def says_of(question: str, slices: Sequence[Slice], passages: Sequence[Hit], nam
     Its names may stand in `named_in` as well: "she" is who the sentence before spoke of.
     """
     language = read(passages[slices[0].passage]).language
-    asked = words(question, language)
-    named = {asked.stems[at] for at in asked.named}
+    weights, _ = _asked(question, language)
+    named = {stem for stem, weight in weights.items() if weight == _NAMED}
     stems = _stems(slices, passages).union(named & _stems(named_in, passages))
     readings = [(read(passages[part.passage]), part) for part in slices]
     there = [q for one, part in readings for at in one.within(part.start, part.end) for q in one.quantities[at]]
@@ -199,18 +200,18 @@ def _stems(slices: Sequence[Slice], passages: Sequence[Hit]) -> frozenset[str]:
 def asks_for(question: str, language: str) -> float:
     """How many telling words a question has, its names and numbers counting double."""
     weights, amounts = _asked(question, language)
-    return sum(weights.values()) + 2.0 * len(amounts)
+    return sum(weights.values()) + _NAMED * len(amounts)
 
 
 def _asked(question: str, language: str) -> tuple[dict[str, float], tuple[Quantity, ...]]:
     asked = words(question, language)
     named = {asked.stems[at] for at in asked.named}
-    return {stem: 2.0 if stem in named else 1.0 for stem in asked.weights}, quantities(asked.folded)
+    return {stem: _NAMED if stem in named else 1.0 for stem in asked.weights}, quantities(asked.folded)
 
 
 def _share(question: str, language: str, stems: Set[str], there: Sequence[Quantity]) -> float:
-    weights, amounts = _asked(question, language)
     total = asks_for(question, language)
+    weights, amounts = _asked(question, language)
     found = sum(weight for stem, weight in weights.items() if stem in stems)
-    found += 2.0 * sum(any(amount.agrees(other) for other in there) for amount in amounts)
+    found += _NAMED * sum(any(amount.agrees(other) for other in there) for amount in amounts)
     return found / total if total else 1.0

@@ -124,8 +124,7 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
     for word in names.split()
 }
 _CURRENCIES = frozenset("€ $ £ ¥ ₹ eur usd gbp chf jpy inr".split())  # these may stand before their number
-_ARTICLES = frozenset("a an per every each ein eine einem einen pro une par".split())
-_RATES = frozenset("per pro par".split())
+_ARTICLES = frozenset("a an every each ein eine einem einen une".split())
 _OFTEN = frozenset("times time once twice mal einmal zweimal fois".split())  # "four times a year" lasts no year
 MONTHS = {
     word: str(value)
@@ -189,7 +188,7 @@ def _at(folded: tuple[str, ...], at: int) -> tuple[int, list[Quantity]]:
             return 1, []
         return 1, [Quantity(at, word, frozenset({str(_ORDINALS[word])}), "ordinal", spelled=True)]
     if word in _ARTICLES and following in _UNITS and following not in ("an", "l", "m", "g", "v", "w", "min"):
-        if word in _RATES or (at and folded[at - 1] in _OFTEN):
+        if at and folded[at - 1] in _OFTEN:
             return 2, []
         return 2, [_measured(at, f"{word} {following}", {Decimal(1)}, following, spelled=True, implied=True)]
     return _spelled(folded, at)
